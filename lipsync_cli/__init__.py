@@ -1,0 +1,99 @@
+"""Measure and repair the audio-to-video offset of talking-head clips.
+
+Names load on first use, so that `import lipsync_cli` stays cheap:
+
+    >>> from lipsync_cli import detect_offset, fix_sync
+    >>> detect_offset("clip.mp4").offset_ms      # > 0: the audio is early
+    >>> fix_sync("clip.mp4", offset_ms=120.0)    # needs no model
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lipsync_cli.demo import DemoResult, run_demo
+    from lipsync_cli.detect import Evidence, Measurement, detect_offset, measure
+    from lipsync_cli.errors import (
+        DependencyError,
+        InputError,
+        LipsyncError,
+        MediaNotFound,
+        MissingStream,
+        NotTrustworthy,
+        OutputError,
+        UnreadableMedia,
+        UsageError,
+        WeightsError,
+    )
+    from lipsync_cli.fix import MeasureOptions, fix_sync, plan_fix
+    from lipsync_cli.media.probe import MediaInfo, StreamInfo, probe
+    from lipsync_cli.results import FixPlan, FixResult, OffsetResult, Segment, TrackOffset
+    from lipsync_cli.scoring.tolerance import Tolerance
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DemoResult",
+    "DependencyError",
+    "Evidence",
+    "FixPlan",
+    "FixResult",
+    "InputError",
+    "LipsyncError",
+    "MeasureOptions",
+    "Measurement",
+    "MediaInfo",
+    "MediaNotFound",
+    "MissingStream",
+    "NotTrustworthy",
+    "OffsetResult",
+    "OutputError",
+    "Segment",
+    "StreamInfo",
+    "Tolerance",
+    "TrackOffset",
+    "UnreadableMedia",
+    "UsageError",
+    "WeightsError",
+    "__version__",
+    "detect_offset",
+    "fix_sync",
+    "measure",
+    "plan_fix",
+    "probe",
+    "run_demo",
+]
+
+_HOMES = {
+    "demo": ("DemoResult", "run_demo"),
+    "detect": ("Evidence", "Measurement", "detect_offset", "measure"),
+    "errors": (
+        "DependencyError",
+        "InputError",
+        "LipsyncError",
+        "MediaNotFound",
+        "MissingStream",
+        "NotTrustworthy",
+        "OutputError",
+        "UnreadableMedia",
+        "UsageError",
+        "WeightsError",
+    ),
+    "fix": ("MeasureOptions", "fix_sync", "plan_fix"),
+    "media.probe": ("MediaInfo", "StreamInfo", "probe"),
+    "results": ("FixPlan", "FixResult", "OffsetResult", "Segment", "TrackOffset"),
+    "scoring.tolerance": ("Tolerance",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,97 @@
+"""The command `lipsync`: its subcommands, and the one place where errors end."""
+
+from __future__ import annotations
+
+import inspect
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lipsync_cli import __version__
+from lipsync_cli.cli import demo, detect_offset, fix_sync, process
+from lipsync_cli.cli.report import Report
+from lipsync_cli.errors import LipsyncError
+
+EPILOG = """[bold]Start here[/]  [cyan]lipsync demo[/] makes a clip that is out of sync, measures \
+it and repairs it.
+
+[cyan]lipsync detect-offset clip.mp4[/]   [cyan]lipsync fix-sync clip.mp4[/]"""
+
+_LIBRARIES = ("av", "torch", "opencv-python", "face-alignment", "numpy")
+
+
+class _Commands(TyperGroup):
+    """Turns the library's errors into one line, or one JSON record, and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        as_json = "--json" in ctx.args
+        try:
+            return super().invoke(ctx)
+        except LipsyncError as error:
+            Report(as_json=as_json).error(error)
+            raise typer.Exit(error.exit_code) from None
+
+
+app = typer.Typer(
+    name="lipsync",
+    cls=_Commands,
+    epilog=EPILOG,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _add(name: str, command: Callable[..., None], epilog: str, *, needs_input: bool) -> None:
+    # Typer would keep the line breaks of the docstring.
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+    app.command(name, help=text, epilog=epilog, no_args_is_help=needs_input)(command)
+
+
+_add("detect-offset", detect_offset.detect_offset, detect_offset.EPILOG, needs_input=True)
+_add("fix-sync", fix_sync.fix_sync, fix_sync.EPILOG, needs_input=True)
+_add("demo", demo.demo, demo.EPILOG, needs_input=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        Report().paragraph(f"lipsync {__version__} ({', '.join(_libraries())})")
+        raise typer.Exit
+
+
+def _libraries() -> Iterator[str]:
+    yield f"Python {platform.python_version()}"
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            yield f"{name} {version(name)}"
+
+
+@app.callback()
+def lipsync(
+    *,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            metavar="",
+            help="Show the versions and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Measure and repair the sync of [bold]sound and lips[/] in talking-head videos."""
+
+
+def main() -> None:
+    """Run the command line; ends the process with the exit codes of the manual."""
+    process.unwind_on_sigterm()
+    process.tolerate_any_name()
+    app()

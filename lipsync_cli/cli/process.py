@@ -1,0 +1,113 @@
+"""What the command line may do to a whole process, and the library may not."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from lipsync_cli import weights
+from lipsync_cli.device import set_threads
+
+TERMINATED = 128 + signal.SIGTERM
+CLOSED_PIPE = 128 + 13  # SIGPIPE, which Windows does not define
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every process that works on inputs is set to.
+
+    Attributes:
+        threads: of the numeric libraries; None leaves the choice to them.
+        weights: folder of model files that is looked into first.
+        verbose: -1 errors only, 0 warnings, 1 information, 2 everything and FFmpeg's log.
+    """
+
+    threads: int | None = None
+    weights: Path | None = None
+    verbose: int = 0
+
+
+def apply(setup: Setup, handler: logging.Handler) -> None:
+    """Set this process up, before anything heavy is imported."""
+    if setup.threads is not None:
+        set_threads(setup.threads)
+    weights.prefer(setup.weights)
+    _log_to(handler, setup.verbose)
+    if setup.verbose < 2 and not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def apply_in_worker(setup: Setup) -> None:
+    """Set a worker process up: the parent hears Ctrl-C for it, SIGTERM unwinds it."""
+    unwind_on_sigterm()
+    apply(setup, logging.StreamHandler())
+
+
+def unwind_on_sigterm() -> None:
+    """Make SIGTERM raise, so that half-written files are removed on the way out."""
+    signal.signal(signal.SIGTERM, _terminated)
+
+
+def tolerate_any_name() -> None:
+    """Escape what the terminal's encoding lacks instead of failing on it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def stop_children(patience_s: float = 5.0) -> None:
+    """Terminate the worker processes and wait until they have cleaned up."""
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(patience_s)
+        if child.is_alive():
+            child.kill()
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Start processes that never see Ctrl-C; one that comes meanwhile is delivered after."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_closed_pipe() -> NoReturn:
+    """End quietly when nobody reads stdout any more."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(CLOSED_PIPE)
+
+
+def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+def _log_to(handler: logging.Handler, verbose: int) -> None:
+    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+    logger = logging.getLogger("lipsync_cli")
+    logger.handlers[:] = [handler]
+    logger.setLevel(levels.get(verbose, logging.DEBUG))
+    logger.propagate = False
+    if verbose >= 2:
+        import av.logging
+
+        av.logging.set_level(av.logging.VERBOSE)
+        logging.getLogger("libav").handlers[:] = [handler]

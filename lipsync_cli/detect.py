@@ -1,0 +1,240 @@
+"""detect-offset: by how much is the sound of a file early or late?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipsync_cli.device import choose
+from lipsync_cli.errors import UsageError
+from lipsync_cli.faces.detect import create_detector
+from lipsync_cli.faces.stream import FaceStream, TrackChunk
+from lipsync_cli.media.audio import AudioBlock
+from lipsync_cli.media.probe import MediaInfo, probe
+from lipsync_cli.media.reader import ReadStats, read
+from lipsync_cli.media.video import VideoFrame
+from lipsync_cli.results import OffsetResult
+from lipsync_cli.sync.evidence import LagEvidence, merged, offsets_ms
+from lipsync_cli.sync.lag_matrix import STEP_S
+from lipsync_cli.sync.model_file import LoadedModel, load_model
+from lipsync_cli.sync.programme import Seen, TrackSpan, read_programme
+from lipsync_cli.sync.stream import SyncStream
+from lipsync_cli.weights import locate
+
+MAX_SEARCH_MS = 15_000.0
+THUMBNAIL = 160  # pixels
+THUMBNAILS = 12
+THUMBNAIL_EVERY_S = 2.0
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an answer rests on, for people to look at.
+
+    Attributes:
+        lags_ms: [K], candidate offsets, ascending; > 0 audio early.
+        curve: [K], posterior of the programme.
+        diagonal: [K], plain mean of the lag matrix along each diagonal, NaN where unknown.
+        matrix: float32 [rows, K], lag matrix averaged over each second.
+        rows_s: [rows], time at which each row starts.
+        thumbnails: (time, BGR picture uint8 [h, w, 3], track) of faces that were followed.
+    """
+
+    lags_ms: NDArray[np.float64]
+    curve: NDArray[np.float32]
+    diagonal: NDArray[np.float32]
+    matrix: NDArray[np.float32]
+    rows_s: NDArray[np.float64]
+    thumbnails: tuple[tuple[float, NDArray[np.uint8], int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """An answer, and what it rests on where that was asked for."""
+
+    result: OffsetResult
+    evidence: Evidence | None = None
+
+
+def detect_offset(
+    path: str | Path,
+    *,
+    search_ms: float = 1500.0,
+    audio_track: int = 0,
+    min_probability: float = 0.9,
+    face_detector: str = "own",
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> OffsetResult:
+    """Measure the audio offset of one file; see `measure`."""
+    return measure(
+        path,
+        search_ms=search_ms,
+        audio_track=audio_track,
+        min_probability=min_probability,
+        face_detector=face_detector,
+        device=device,
+        progress=progress,
+    ).result
+
+
+def measure(
+    path: str | Path,
+    *,
+    search_ms: float = 1500.0,
+    audio_track: int = 0,
+    min_probability: float = 0.9,
+    face_detector: str = "own",
+    device: str = "auto",
+    evidence: bool = False,
+    progress: Progress | None = None,
+) -> Measurement:
+    """Measure the audio offset of one file from the lips of the people in it.
+
+    Args:
+        search_ms: how far to search on either side of 0.
+        audio_track: number among the audio streams, from 0.
+        min_probability: below this calibrated probability the answer is "cannot tell".
+        face_detector: "own" or a detector of face-alignment whose file is present.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        evidence: keep what a picture of the evidence needs.
+        progress: told the share that is done, 0 to 1.
+
+    Raises:
+        MediaNotFound, UnreadableMedia, MissingStream: the file cannot be measured.
+        WeightsError, DependencyError: the tool is not complete.
+        UsageError: an option is out of range.
+    """
+    if not 100.0 <= search_ms <= MAX_SEARCH_MS:
+        raise UsageError(
+            f"cannot search {search_ms:g} ms", hint=f"give 100 to {MAX_SEARCH_MS:g} ms"
+        )
+    info = probe(path)
+    model = load_model(locate("sync"), choose(device))
+    reach = math.ceil(search_ms / (STEP_S * 1000))
+    run = _Pass(model, reach, FaceStream(create_detector(face_detector)), evidence)
+    stats = ReadStats()
+    run.go(path, info, audio_track, stats, progress)
+    seen = run.seen(info, stats)
+    result = read_programme(seen, model, min_probability)
+    result = replace(
+        result,
+        file=str(path),
+        search_ms=search_ms,
+        audio_track=audio_track,
+        warnings=(*result.warnings, *stats.warnings),
+    )
+    return Measurement(result, run.evidence(result) if evidence else None)
+
+
+@dataclass
+class _Pass:
+    """One pass over a file: decoded items in, evidence and spans of each face track out."""
+
+    model: LoadedModel
+    reach: int
+    faces: FaceStream
+    keep_pictures: bool
+    spans: dict[int, TrackSpan] = field(default_factory=dict)
+    tracks: dict[int, LagEvidence] = field(default_factory=dict)
+    thumbnails: list[tuple[float, NDArray[np.uint8], int]] = field(default_factory=list)
+    loudness: list[float] = field(default_factory=list)
+
+    def go(
+        self,
+        path: str | Path,
+        info: MediaInfo,
+        audio_track: int,
+        stats: ReadStats,
+        progress: Progress | None,
+    ) -> None:
+        """Read the whole file."""
+        stream = SyncStream(self.model, self.reach)
+        for item in read(path, audio_track=audio_track, stats=stats):
+            if isinstance(item, AudioBlock):
+                self.loudness.append(float(np.sqrt(np.mean(item.samples**2))))
+                stream.push_sound(item)
+            else:
+                self._picture(item, stream)
+                _tell(progress, item.pts_s, info)
+        for chunk in self.faces.close():
+            self._chunk(chunk, stream)
+        self.tracks = stream.close()
+
+    def seen(self, info: MediaInfo, stats: ReadStats) -> Seen:
+        """Everything that the reading of the evidence needs to know."""
+        rate = info.video.frame_rate if info.video else None
+        return Seen(
+            tracks=self.tracks,
+            spans=self.spans,
+            frame_rate=float(rate) if rate else None,
+            duration_s=info.duration_s,
+            faces=self.faces.stats,
+            loudness=float(np.max(self.loudness, initial=0.0)),
+            reach=self.reach,
+        )
+
+    def evidence(self, result: OffsetResult) -> Evidence:
+        """The evidence of the programme, for a picture."""
+        grid = offsets_ms(self.reach)
+        if not self.tracks:
+            empty = np.zeros(0)
+            nothing = np.full(len(grid), np.nan, np.float32)
+            return Evidence(grid, nothing, nothing, np.zeros((0, len(grid)), np.float32), empty)
+        whole = merged(list(self.tracks.values()))
+        scores, weight = whole.scores.sum(0)[None], whole.weight.sum()[None]
+        logits = self.model.logits(scores, weight)[0]
+        curve = np.exp(logits - logits.max())
+        curve = (curve / curve.sum())[:-1].astype(np.float32)
+        rows = whole.cosine / np.maximum(whole.valid, 1)
+        chosen = tuple(self.thumbnails)
+        return Evidence(grid, curve, whole.diagonal(), rows, whole.start_s, chosen)
+
+    def _picture(self, frame: VideoFrame, stream: SyncStream) -> None:
+        for chunk in self.faces.push(frame):
+            self._chunk(chunk, stream)
+            if self.keep_pictures:
+                self._thumbnail(frame, chunk)
+        stream.forget_sound(frame.pts_s - self.faces.delay_s)
+
+    def _chunk(self, chunk: TrackChunk, stream: SyncStream) -> None:
+        if len(chunk.pts_s):
+            self.spans.setdefault(chunk.track, TrackSpan()).add(chunk)
+        stream.push_faces(chunk)
+
+    def _thumbnail(self, frame: VideoFrame, chunk: TrackChunk) -> None:
+        """Keep a few pictures of each face, the spacing doubling when there are too many."""
+        spacing = THUMBNAIL_EVERY_S
+        if self.thumbnails and frame.pts_s - self.thumbnails[-1][0] < spacing:
+            return
+        x0, y0, x1, y1 = (chunk.boxes[-1] * frame.scale).tolist() if len(chunk.boxes) else (0,) * 4
+        margin = 0.35 * (x1 - x0)
+        cut = frame.bgr(x0 - margin, y0 - margin, x1 + margin, y1 + margin)
+        if cut.size == 0:
+            return
+        self.thumbnails.append((frame.pts_s, _shrunk(cut), chunk.track))
+        if len(self.thumbnails) > 2 * THUMBNAILS:
+            del self.thumbnails[1::2]
+
+
+def _shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from lipsync_cli.faces._cv2 import load_cv2
+
+    cv2 = load_cv2()
+    size = THUMBNAIL / max(picture.shape[:2])
+    if size >= 1:
+        return picture.copy()
+    shape = (max(1, round(picture.shape[1] * size)), max(1, round(picture.shape[0] * size)))
+    return np.asarray(cv2.resize(picture, shape, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _tell(progress: Progress | None, pts_s: float, info: MediaInfo) -> None:
+    if progress is not None and info.duration_s:
+        progress(min(1.0, max(0.0, pts_s / info.duration_s)))

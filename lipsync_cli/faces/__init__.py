@@ -1,0 +1,1 @@
+"""Faces of a programme: detection, tracks inside shots, aligned mouth crops."""

@@ -1,0 +1,1 @@
+"""Verdicts and scores on measured offsets."""
