@@ -14,7 +14,7 @@ import numpy as np
 from lipsync_cli.errors import OutputError
 from lipsync_cli.fix import default_output, fix_sync
 from lipsync_cli.media.output import atomic
-from lipsync_cli.results import SCHEMA_VERSION
+from lipsync_cli.results import SCHEMA_VERSION, FixResult, OffsetResult
 
 Progress = Callable[[float], None]
 
@@ -80,24 +80,18 @@ def run_demo(
         DependencyError, WeightsError: the tool is not complete.
         NotTrustworthy: the error was not found surely enough to be repaired.
     """
-    # The heavy half of the tool, which `lipsync --help` does without.
-    from lipsync_cli.detect import measure
-    from lipsync_cli.plot import save_evidence
-
     clip, picture = _prepare(Path(folder))
     injected_ms = error_ms if error_ms is not None else error_of(seed)
-    stages = [perf_counter()]
+    laps = [perf_counter()]
     _render(clip, injected_ms, seed, _part(progress, 0.0, _RENDERED))
-    stages.append(perf_counter())
-    measurement = measure(clip, evidence=True, progress=_part(progress, _RENDERED, _MEASURED))
-    save_evidence(measurement, picture)
-    stages.append(perf_counter())
-    found = measurement.result
-    fixed = fix_sync(
-        clip, measured=found, overwrite=True, verify=True, progress=_part(progress, _MEASURED, 1.0)
-    )
-    stages.append(perf_counter())
-    rendering, measuring, repairing = (b - a for a, b in zip(stages, stages[1:], strict=False))
+    laps.append(perf_counter())
+    found = _measure(clip, picture, _part(progress, _RENDERED, _MEASURED))
+    laps.append(perf_counter())
+    repairing = _part(progress, _MEASURED, 1.0)
+    fixed = fix_sync(clip, measured=found, overwrite=True, verify=True, progress=repairing)
+    laps.append(perf_counter())
+    if progress is not None:
+        progress(1.0)
     return DemoResult(
         clip=str(clip),
         fixed=fixed.output or str(clip),
@@ -105,14 +99,20 @@ def run_demo(
         seed=seed,
         duration_s=DURATION_S,
         injected_ms=injected_ms,
-        measured_ms=found.offset_ms,
-        interval_ms=found.interval_ms,
-        probability=found.probability,
-        residual_ms=fixed.residual_ms,
-        residual_interval_ms=fixed.residual_interval_ms,
-        applied_ms=fixed.applied_ms,
-        seconds=(rendering, measuring, repairing),
+        seconds=(laps[1] - laps[0], laps[2] - laps[1], laps[3] - laps[2]),
+        **_figures(found, fixed),
     )
+
+
+def _figures(found: OffsetResult, fixed: FixResult) -> dict[str, Any]:
+    return {
+        "measured_ms": found.offset_ms,
+        "interval_ms": found.interval_ms,
+        "probability": found.probability,
+        "residual_ms": fixed.residual_ms,
+        "residual_interval_ms": fixed.residual_interval_ms,
+        "applied_ms": fixed.applied_ms,
+    }
 
 
 def error_of(seed: int) -> float:
@@ -166,6 +166,16 @@ def _render(clip: Path, injected_ms: float, seed: int, progress: Progress | None
             comment=MADE_BY,
             progress=progress,
         )
+
+
+def _measure(clip: Path, picture: Path, progress: Progress | None) -> OffsetResult:
+    # The heavy half of the tool, which `lipsync --help` does without.
+    from lipsync_cli.detect import measure
+    from lipsync_cli.plot import save_evidence
+
+    measurement = measure(clip, evidence=True, progress=progress)
+    save_evidence(measurement, picture)
+    return measurement.result
 
 
 def _part(progress: Progress | None, start: float, stop: float) -> Progress | None:

@@ -193,7 +193,7 @@ class _Pass:
         logits = self.model.logits(scores, weight)[0]
         curve = np.exp(logits - logits.max())
         curve = (curve / curve.sum())[:-1].astype(np.float32)
-        rows = whole.cosine / np.maximum(whole.valid, 1)
+        rows = np.asarray(whole.cosine / np.maximum(whole.valid, 1), np.float32)
         chosen = tuple(self.thumbnails)
         return Evidence(grid, curve, whole.diagonal(), rows, whole.start_s, chosen)
 

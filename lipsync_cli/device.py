@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -16,15 +15,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NAME = re.compile(r"auto|cpu|cuda(:\d+)?")
-
-# Read by the numeric libraries when they are first imported.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "OPENCV_FOR_THREADS_NUM",
-)
 
 
 def check_name(name: str) -> str:
@@ -76,22 +66,6 @@ def halve_on_oom(run: Callable[[int], T], batch: int) -> tuple[T, int]:
         # Outside the handler: the exception's frames keep tensors alive.
         batch //= 2
         _release()
-
-
-def set_threads(count: int) -> None:
-    """Give the numeric libraries of this process `count` threads, loaded or not yet."""
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(count)))
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(count)
-
-
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _out_of_memory(error: MemoryError | RuntimeError) -> bool:

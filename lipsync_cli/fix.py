@@ -98,33 +98,31 @@ def fix_sync(
 
     Args:
         output: None for `NAME.synced.EXT` beside the input.
-        offset_ms: what to repair, > 0 audio early; None to measure it from the lips.
-        measured: a measurement made before, used instead of measuring here.
-        audio_tracks: which audio tracks are shifted, counted from 0; None for all.
+        offset_ms: > 0 audio early; None to take `measured`, or to measure the lips.
+        audio_tracks: which are shifted, counted from 0; None for all.
         in_place: replace the input, at the very end and in one step.
         min_offset_ms: a smaller measured offset counts as in sync.
-        verify: measure the result again; None for "when the offset was measured".
-        progress: called with the share of the work that is done, 0 to 1.
+        verify: measure the result again; None for doing so where it was measured.
+        progress: called with the share that is done, 0 to 1.
 
     Raises:
         NotTrustworthy: the measurement cannot tell, or not surely enough.
-        OutputError: the result exists, cannot be written or did not come out as asked.
-        As `plan_fix` otherwise. Nothing is written in any of these cases.
+        OutputError: the result exists, cannot be written or is not as asked.
+        Others as `plan_fix`; nothing is written then.
     """
     job = _Job.of(path, output, audio_tracks, in_place=in_place, overwrite=overwrite)
-    lips = _Lips(min_probability, measuring or MeasureOptions())
     job.check_target(dry_run=dry_run)
+    lips = _Lips(min_probability, measuring or MeasureOptions())
     stages = _Stages(progress, measures=offset_ms is None and measured is None)
     planned = _planned(job, lips, offset_ms, measured, stages.measuring)
     if _is_in_sync(planned, min_offset_ms):
         return replace(planned, action="in_sync", output=None, plan=None)
     if dry_run:
         return planned
+    verify = verify if verify is not None else planned.measured is not None
     with _writing(job) as temporary:
         result = job.write(temporary, planned, stages.writing)
-        if verify or (verify is None and planned.measured is not None):
-            result = lips.verify(result, temporary, stages.verifying)
-    return result
+        return lips.verify(result, temporary, stages.verifying) if verify else result
 
 
 @dataclass(frozen=True)
@@ -169,9 +167,7 @@ class _Job:
             audio_tracks=self.audio_tracks,
             progress=progress,
         )
-        details = lost_details(self.path, temporary)
-        if checked.unhidden:
-            details.append(f"the edit list that hides {checked.unhidden} pictures")
+        details = [*_lost_edits(checked), *lost_details(self.path, temporary)]
         if self.in_place and (shift.dropped or details):
             raise OutputError(
                 f"replacing it would lose {'; '.join([*shift.dropped, *details])}",
@@ -357,6 +353,13 @@ def _notes(shift: ShiftPlan, offset_ms: float, source_format: str) -> Iterator[s
     if source_format == "avi":
         yield "AVI stores no exact picture times: look at the result"
     yield from (f"not kept: {what}" for what in shift.dropped)
+
+
+def _lost_edits(checked: Checked) -> Iterator[str]:
+    if checked.unhidden:
+        yield f"the edit list that hides pictures (now shown: {checked.unhidden})"
+    if checked.left_out:
+        yield f"what lies far outside the edit list (packets: {checked.left_out})"
 
 
 def _how_copied(checked: Checked) -> str:

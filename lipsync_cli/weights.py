@@ -74,7 +74,8 @@ def locate(name: str, *, folder: Path | None = None) -> Path:
         weight = manifest(place).get(name)
         if weight is not None:
             return _verified(place / weight.file, weight)
-    raise WeightsError(f"no weights are called {name!r}", hint=_repair(_INSTALLED, MANIFEST))
+    home = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+    raise WeightsError(f"no weights are called {name!r}", hint=_repair(home, MANIFEST))
 
 
 def manifest(folder: Path) -> dict[str, Weight]:

@@ -60,7 +60,7 @@ def payloads(path: str | Path) -> dict[tuple[str, int], str]:
 
 def _is_white(frame: av.VideoFrame) -> bool:
     plane = frame.planes[0]
-    luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    luma = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
     return bool(luma[:, : plane.width].mean() > WHITE_ABOVE)
 
 
@@ -76,5 +76,6 @@ def _blocks(path: str | Path, track: int) -> Iterator[tuple[Floats, Floats]]:
             samples = frame.to_ndarray().astype(np.float64)
             if not frame.format.is_planar:
                 samples = samples.reshape(-1, len(frame.layout.channels)).T
+            assert frame.time is not None
             times = frame.time + np.arange(samples.shape[1]) / frame.sample_rate
             yield times, np.abs(samples).max(axis=0)

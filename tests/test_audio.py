@@ -211,6 +211,15 @@ def test_format_may_change_within_a_stream() -> None:
     assert np.abs(sound.samples[100:-100]).max() == pytest.approx(0.5, abs=0.05)
 
 
+def test_frame_that_cannot_be_converted_becomes_a_hole() -> None:
+    frames = list(tone_frames([0.02 * i for i in range(30)]))
+    frames[10].sample_rate = 2**31 - 1
+    sound = joined(blocks_of(frames))
+    assert len(sound.samples) / SAMPLE_RATE == pytest.approx(0.6, abs=0.001)
+    assert not sound.samples[3210:3510].any()
+    assert sound.samples[3530:].any()
+
+
 def test_wild_samples_are_tamed() -> None:
     wave = np.array([[np.nan, np.inf, -np.inf, 3.0, -3.0, 0.25] * 100], np.float32)
     frame = av.AudioFrame.from_ndarray(wave, format="flt", layout="mono")

@@ -6,17 +6,23 @@ a given offset are real.
 
 from __future__ import annotations
 
+import inspect
 import json
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import av.logging
 import pytest
 from typer.testing import CliRunner, Result
 
+from lipsync_cli import weights
 from lipsync_cli.cli.main import app
+from lipsync_cli.cli.options import Measuring
 from lipsync_cli.errors import NotTrustworthy, UnreadableMedia
 from lipsync_cli.results import OffsetResult, TrackOffset, direction_of
 
@@ -37,6 +43,16 @@ def answer(path: Path, offset_ms: float | None = 120.0, **fields: Any) -> Offset
         frame_rate=25.0,
         **fields,
     )
+
+
+@pytest.fixture(autouse=True)
+def _leave_the_process_as_it_was() -> Iterator[None]:
+    logger = logging.getLogger("lipsync_cli")
+    before = (logger.handlers[:], logger.level, logger.propagate, av.logging.get_level())
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before[:3]
+    av.logging.set_level(before[3])
+    weights.prefer(None)
 
 
 @pytest.fixture
@@ -121,6 +137,13 @@ def test_passes_the_options_on(run: Run, measured: dict[str, Any], clips: list[P
         "device": "cpu",
         "evidence": False,
     }
+
+
+def test_the_stand_in_takes_what_the_measurement_takes() -> None:
+    from lipsync_cli.detect import measure
+
+    how = Measuring(1500.0, 0, 0.9, "own", "auto")
+    inspect.signature(measure).bind("a.mp4", evidence=True, progress=None, **asdict(how))
 
 
 def test_says_that_it_cannot_tell(run: Run, measured: dict[str, Any], clips: list[Path]) -> None:
@@ -352,6 +375,34 @@ def test_writes_nothing_it_cannot_trust(
     result = run("fix-sync", "a.mp4")
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr == "error: a.mp4: cannot tell: no face found\n"
+
+
+def test_demo_reports_what_was_put_in_and_what_is_left(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lipsync_cli.demo import DemoResult
+
+    def run_demo(folder: Path, **options: Any) -> DemoResult:
+        files = (str(folder / name) for name in ("talking.mp4", "talking.synced.mp4", "e.png"))
+        numbers: Any = (
+            options["seed"],
+            12.0,
+            options["error_ms"] or 150.0,
+            131.2,
+            (124.0, 139.0),
+            0.987,
+        )
+        return DemoResult(*files, *numbers, -0.4, (-6.0, 5.0), -131.0, (1.0, 2.0, 3.0))
+
+    monkeypatch.setattr("lipsync_cli.demo.run_demo", run_demo)
+    result = run("demo", "tour", "--error", "137")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(
+        "tour/talking.mp4: +137 ms put in, +131 ms found, -0.4 ms left after the repair\n"
+    )
+    assert "6 ms late to 5 ms early" in result.stdout
+    assert "tour/talking.synced.mp4\n" in result.stdout
+    assert records(run("demo", "--json"))[0]["measured_ms"] == 131.2
 
 
 def test_names_versions(run: Run) -> None:

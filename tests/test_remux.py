@@ -80,6 +80,9 @@ def test_shift_by_seconds(suffix: str, offset_ms: float, clip: ClipFactory, tmp_
     assert payloads(tmp_path / f"out{suffix}") == payloads(source)
     moved_ms = lead_ms(source) - lead_ms(tmp_path / f"out{suffix}")
     assert moved_ms == pytest.approx(offset_ms, abs=1.0)
+    # Another copy cannot read what lies further outside, and says so.
+    _, again = shift_audio(tmp_path / f"out{suffix}", tmp_path / f"again{suffix}", 100.0)
+    assert (again.left_out > 0) == (suffix == ".mp4" and offset_ms < 0)
 
 
 @pytest.mark.parametrize("name", ["mp4-aac", "mov-pcm", "mkv-aac", "ts-aac", "flv"])
@@ -144,7 +147,7 @@ def test_pictures_behind_an_edit_list(clip: ClipFactory, tmp_path: Path) -> None
     source = naive_copy(clip(".mp4"), tmp_path / "trimmed.mp4", -300, kind="video")
     for name, unhidden in (("out.mp4", 0), ("out.mkv", 8)):
         _, checked = shift_audio(source, tmp_path / name, 120.0)
-        assert checked.unhidden == unhidden
+        assert (checked.unhidden, checked.left_out) == (unhidden, 0)
         assert lead_ms(source) - lead_ms(tmp_path / name) == pytest.approx(120.0, abs=1.0)
 
 
@@ -247,12 +250,12 @@ def naive_copy(
     with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
         streams = [writer.add_stream_from_template(s, opaque=True) for s in reader.streams]
         for packet in reader.demux():
-            if packet.dts is None or packet.stream.type == without:
+            if not packet.size or packet.stream.type == without:
                 continue
             if packet.stream.type == kind:
                 delay = round(Fraction(delay_ms, 1000) / packet.time_base)
                 packet.pts += delay
-                packet.dts += delay
+                packet.dts = None if packet.dts is None else packet.dts + delay
             packet.stream = streams[packet.stream.index]
             writer.mux(packet)
     return target

@@ -85,7 +85,9 @@ def test_offset_appears_in_its_column(offset_ms: float) -> None:
     rows = heard_s * EMBED_RATE
     below = np.floor(rows).astype(int)
     part = torch.from_numpy(rows - below).float()[:, None]
-    visual = torch.nn.functional.normalize(audio[below] * (1 - part) + audio[below + 1] * part, dim=1)
+    visual = torch.nn.functional.normalize(
+        audio[below] * (1 - part) + audio[below + 1] * part, dim=1
+    )
     known = torch.ones(1, len(audio), dtype=torch.bool)
     position = torch.from_numpy((pts_s * EMBED_RATE).astype(np.float32))[None]
     matrix, valid = lag_matrix(visual[None], audio[None], position, known, reach=60)

@@ -16,7 +16,6 @@ from typing import Generic, Protocol, TypeVar
 
 from lipsync_cli.cli import process
 from lipsync_cli.cli.report import Bar, Report
-from lipsync_cli.device import available_cores
 from lipsync_cli.errors import (
     DependencyError,
     LipsyncError,
@@ -38,7 +37,7 @@ _log = logging.getLogger(__name__)
 class Job(Protocol[T_co]):
     """What is done to one file; with `--jobs` it travels to another process."""
 
-    def __call__(self, path: Path, progress: Progress | None) -> T_co: ...
+    def __call__(self, path: Path, progress: Progress | None, /) -> T_co: ...
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,9 @@ def run(
     worst = 0
     with (
         report.progress(len(paths)) as bar,
-        contextlib.closing(_work(paths, job, plan, bar)) as all_,
+        contextlib.closing(_work(paths, job, plan, bar)) as outcomes,
     ):
-        for outcome in all_:
+        for outcome in outcomes:
             bar.pause()
             code = _show(outcome, show, report)
             worst = max(worst, code, key=_SEVERITY.index)
@@ -133,7 +132,7 @@ def _in_processes(
     paths: Sequence[Path], job: Job[T], plan: Plan, bar: Bar
 ) -> Generator[Outcome[T], None, None]:
     jobs = min(plan.jobs, len(paths))
-    threads = plan.setup.threads or max(1, available_cores() // jobs)
+    threads = plan.setup.threads or max(1, process.available_cores() // jobs)
     pool = ProcessPoolExecutor(
         jobs,
         multiprocessing.get_context("spawn"),

@@ -16,10 +16,18 @@ from types import FrameType
 from typing import NoReturn
 
 from lipsync_cli import weights
-from lipsync_cli.device import set_threads
 
 TERMINATED = 128 + signal.SIGTERM
 CLOSED_PIPE = 128 + 13  # SIGPIPE, which Windows does not define
+
+# Read by the numeric libraries when they are first imported.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,22 @@ def stop_children(patience_s: float = 5.0) -> None:
         child.join(patience_s)
         if child.is_alive():
             child.kill()
+
+
+def set_threads(count: int) -> None:
+    """Give the numeric libraries of this process `count` threads, loaded or not yet."""
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(count)))
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(count)
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,38 @@ from lipsync_cli.media.video import VideoFrame
 
 Floats = npt.NDArray[np.float32]
 
-# Pictures are compared as histograms of a grid of blocks of a thumbnail.
-_THUMBNAIL = (64, 64)
+# Pictures are compared as thumbnails: histograms of a grid of blocks, and the layout.
+_THUMBNAIL = 64
 _BLOCKS = 2
 _BINS = 32
-# Share of pixels that must change their bin, and the factor over the usual change.
-_THRESHOLD = 0.42
-_OVER_USUAL = 2.5
+_LAYOUT = 16
+# Grey levels of contrast under which a layout tells nothing.
+_FAINT = 4.0
+# Change that is a cut, and the factor over the usual change that it must also reach.
+# On real clips: cuts 0.26 to 1.1; waving, zooming, fading in up to 0.22; quiet below 0.03.
+_THRESHOLD = 0.25
+_OVER_USUAL = 3.0
 # Frames after which the picture must still differ from the one before a suspected cut.
 _PATIENCE = 2
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is compared of a picture: histograms [blocks, bins], layout [16 * 16], zero mean."""
+
+    histograms: Floats
+    layout: Floats
+
+    def change(self, other: _Look) -> float:
+        """Share of pixels that changed brightness, plus half of what the layouts lack in common.
+
+        From 0 to 2; layouts are compared by correlation.
+        """
+        moved = float(np.abs(self.histograms - other.histograms).sum()) / (2 * _BLOCKS**2)
+        faint = _LAYOUT**2 * _FAINT**2
+        shared = float(self.layout @ other.layout) + faint
+        energy = np.linalg.norm(self.layout) * np.linalg.norm(other.layout) + faint
+        return moved + 0.5 * (1.0 - shared / float(energy))
 
 
 class ShotSplitter:
@@ -33,8 +57,8 @@ class ShotSplitter:
 
     def __init__(self) -> None:
         self._cv2: Any = load_cv2()
-        self._held: deque[tuple[VideoFrame, Floats]] = deque()
-        self._before: Floats | None = None
+        self._held: deque[tuple[VideoFrame, _Look]] = deque()
+        self._before: _Look | None = None
         self._usual = 0.0
 
     def push(self, frame: VideoFrame) -> list[tuple[VideoFrame, bool]]:
@@ -59,30 +83,29 @@ class ShotSplitter:
         assert self._before is not None
         newest = self._held[-1][1]
         if len(self._held) == 1:
-            self._usual += 0.1 * (_change(self._before, newest) - self._usual)
+            self._usual += 0.1 * (self._before.change(newest) - self._usual)
         self._before = newest
         self._held.clear()
         return decided
 
-    def _differs(self, first: Floats, second: Floats) -> bool:
-        return _change(first, second) > max(_THRESHOLD, _OVER_USUAL * self._usual)
+    def _differs(self, first: _Look, second: _Look) -> bool:
+        return first.change(second) > max(_THRESHOLD, _OVER_USUAL * self._usual)
 
-    def _look(self, frame: VideoFrame) -> Floats:
-        """Histograms [blocks, bins], softened so that slow fades do not leap between bins."""
-        cv2 = self._cv2
-        small = cv2.resize(frame.luma, _THUMBNAIL, interpolation=cv2.INTER_AREA)
-        width, height = _THUMBNAIL[0] // _BLOCKS, _THUMBNAIL[1] // _BLOCKS
-        blocks = small.reshape(_BLOCKS, height, _BLOCKS, width).swapaxes(1, 2)
-        counts = [
-            np.bincount(block.ravel() >> 3, minlength=_BINS)
-            for block in blocks.reshape(-1, height, width)
-        ]
-        histogram = np.array(counts, np.float32) / (width * height)
-        padded = np.pad(histogram, ((0, 0), (1, 1)), mode="edge")
-        soft = 0.25 * padded[:, :-2] + 0.5 * histogram + 0.25 * padded[:, 2:]
-        return np.asarray(soft, np.float32)
+    def _look(self, frame: VideoFrame) -> _Look:
+        area = self._cv2.INTER_AREA
+        small = self._cv2.resize(frame.luma, (_THUMBNAIL, _THUMBNAIL), interpolation=area)
+        layout = self._cv2.resize(small, (_LAYOUT, _LAYOUT), interpolation=area).ravel()
+        return _Look(_histograms(small), layout.astype(np.float32) - np.float32(layout.mean()))
 
 
-def _change(first: Floats, second: Floats) -> float:
-    """Share of pixels, 0 to 1, that changed their brightness class."""
-    return float(np.abs(first - second).sum() / (2 * len(first)))
+def _histograms(thumbnail: npt.NDArray[np.uint8]) -> Floats:
+    """Histograms of the blocks, softened so that slow fades do not leap between bins."""
+    side = _THUMBNAIL // _BLOCKS
+    blocks = thumbnail.reshape(_BLOCKS, side, _BLOCKS, side).swapaxes(1, 2)
+    counts = [
+        np.bincount(block.ravel() >> 3, minlength=_BINS) for block in blocks.reshape(-1, side, side)
+    ]
+    padded = np.pad(np.array(counts, np.float32) / side**2, ((0, 0), (1, 1)), mode="edge")
+    return np.asarray(
+        0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:], np.float32
+    )

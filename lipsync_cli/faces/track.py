@@ -173,8 +173,19 @@ def link(
             pairs[t] = found[d]
             taken.add(d)
     known = [pairs.get(t, track.seen) for t, track in enumerate(tracks)]
-    new = [face for d, face in enumerate(found) if d not in taken]
-    return pairs, [face for face in new if all(_overlap(face, k) < _DOUBLE for k in known)]
+    rest = [face for d, face in enumerate(found) if d not in taken]
+    return pairs, _without_doubles(rest, known)
+
+
+def _without_doubles(
+    faces: Sequence[FaceDetection], known: Sequence[FaceDetection]
+) -> list[FaceDetection]:
+    """Drop boxes over known faces and over better boxes."""
+    kept: list[FaceDetection] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if all(_overlap(face, other) < _DOUBLE for other in (*known, *kept)):
+            kept.append(face)
+    return kept
 
 
 def _distance(first: FaceDetection, second: FaceDetection) -> float:

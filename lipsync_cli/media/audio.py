@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+import av.error
 import numpy as np
 import numpy.typing as npt
 from av.audio.resampler import AudioResampler
@@ -78,6 +79,8 @@ class AudioReader:
             yield from self._end_run()
             self._run = _Run(frame, start_s)
         yield from self._place(self._run.push(frame))
+        if self._run.broken:
+            self._run = None
 
     def flush(self) -> Iterator[AudioBlock]:
         """Yield what is left; the reader may go on afterwards."""
@@ -125,6 +128,7 @@ class _Run:
         self._taken = 0
         self._given = 0
         self._resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+        self.broken = False
 
     @property
     def end_s(self) -> float:
@@ -144,8 +148,12 @@ class _Run:
         return self._resampled(None)
 
     def _resampled(self, frame: av.AudioFrame | None) -> Iterator[tuple[float, Samples]]:
-        # Without anything to convert, flushing passes the None on.
-        parts: list[av.AudioFrame | None] = [*self._resampler.resample(frame)]
+        try:
+            # Without anything to convert, flushing passes the None on.
+            parts: list[av.AudioFrame | None] = [*self._resampler.resample(frame)]
+        except av.error.FFmpegError:
+            # Damaged headers announce rates and layouts that nothing can convert.
+            self.broken, parts = True, []
         for part in filter(None, parts):
             samples = part.to_ndarray().reshape(-1).astype(np.float32, copy=False)
             start_s = self._start_s + self._given / SAMPLE_RATE

@@ -160,6 +160,13 @@ def container_duration_s(container: InputContainer) -> float | None:
     return None if microseconds is None else microseconds / 1e6
 
 
+def stream_seconds(stream: Stream, ticks: int | None) -> float | None:
+    """A time of a stream in seconds; None where it has none."""
+    if ticks is None or stream.time_base is None:
+        return None
+    return ticks * stream.time_base.numerator / stream.time_base.denominator
+
+
 def orientation_of(frame: VideoFrame) -> Orientation:
     """How a decoded frame has to be turned; the nearest right angle of its display matrix.
 
@@ -229,8 +236,8 @@ def _describe(stream: Stream, rotation: int) -> StreamInfo:
         index=stream.index,
         kind=stream.type if stream.type != "unknown" else "data",
         codec=context.codec.canonical_name if context is not None else "unknown",
-        start_s=_seconds(stream.start_time, stream.time_base),
-        duration_s=_seconds(stream.duration, stream.time_base),
+        start_s=stream_seconds(stream, stream.start_time),
+        duration_s=stream_seconds(stream, stream.duration),
         language=stream.language,
         title=stream.metadata.get("title"),
         default=bool(stream.disposition & Disposition.default),
@@ -254,9 +261,3 @@ def _describe_picture(info: StreamInfo, stream: VideoStream, rotation: int) -> S
         rotation=rotation,
         frame_rate=None if still else stream.average_rate or stream.guessed_rate,
     )
-
-
-def _seconds(ticks: int | None, time_base: Fraction | None) -> float | None:
-    if ticks is None or time_base is None:
-        return None
-    return ticks * time_base.numerator / time_base.denominator

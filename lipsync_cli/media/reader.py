@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from lipsync_cli.errors import MissingStream, UnreadableMedia
 from lipsync_cli.media.audio import SAMPLE_RATE, AudioBlock, AudioReader
-from lipsync_cli.media.probe import container_duration_s, main_video, open_media
+from lipsync_cli.media.probe import container_duration_s, main_video, open_media, stream_seconds
 from lipsync_cli.media.video import VideoFrame, VideoReader
 
 # A demuxer that fails this often in a row will not find its way back.
@@ -38,6 +38,7 @@ class ReadStats:
 
     Attributes:
         duration_s: as the container states it; None where it does not.
+        video_duration_s: as the video stream or else the container states it.
         video_frames: decoded pictures, dropped ones included.
         kept_frames: pictures handed out.
         video_start_s, video_end_s: times of the first and last decoded picture.
@@ -48,6 +49,7 @@ class ReadStats:
     """
 
     duration_s: float | None = None
+    video_duration_s: float | None = None
     video_frames: int = 0
     kept_frames: int = 0
     video_start_s: float | None = None
@@ -66,18 +68,18 @@ class ReadStats:
             found.append(f"{self.corrupt_packets} damaged packets were skipped")
         if self._is_short():
             found.append(
-                f"the picture ends at {self.video_end_s:.1f} s of {self.duration_s:.1f} s:"
-                " the file may be cut short"
+                f"the picture ends at {self.video_end_s:.1f} s although"
+                f" {self.video_duration_s:.1f} s are announced: the file may be cut short"
             )
         if self.audio_holes_s >= _COMPLETE_SLACK_S:
             found.append(f"{self.audio_holes_s:.1f} s of the sound are missing")
         return tuple(found)
 
     def _is_short(self) -> bool:
-        if self.duration_s is None or self.video_end_s is None:
+        if self.video_duration_s is None or self.video_end_s is None:
             return False
         span_s = self.video_end_s - (self.video_start_s or 0.0)
-        return span_s < _COMPLETE_PART * self.duration_s - _COMPLETE_SLACK_S
+        return span_s < _COMPLETE_PART * self.video_duration_s - _COMPLETE_SLACK_S
 
 
 def read(
@@ -112,15 +114,24 @@ def read(
         stats.duration_s = container_duration_s(container)
         pictures = _video_stream(container, path) if video else None
         sound = _audio_stream(container, path, audio_track) if audio else None
-        for stream in container.streams:
-            if stream is not pictures and stream is not sound:
-                stream.discard = Discard.all
+        _discard_all_but(container, pictures, sound)
         pipe = _Pipe(pictures, sound, max_rate, max_height, stats)
-        yield from pipe.run(container)
+        try:
+            yield from pipe.run(container)
+        except av.error.FFmpegError as error:
+            raise UnreadableMedia(
+                f"decoding failed: {error.strerror or error}", path=path, hint="convert it first"
+            ) from error
     if video and not stats.video_frames:
         raise UnreadableMedia(
             "none of its pictures could be decoded", path=path, hint="check that it plays"
         )
+
+
+def _discard_all_but(container: InputContainer, *wanted: Stream | None) -> None:
+    for stream in container.streams:
+        if stream not in wanted:
+            stream.discard = Discard.all
 
 
 def _video_stream(container: InputContainer, path: str | Path) -> VideoStream:
@@ -175,6 +186,7 @@ class _Pipe:
         self._stats = stats
         self._video = self._audio = None
         if video is not None:
+            stats.video_duration_s = stream_seconds(video, video.duration) or stats.duration_s
             # The default splits single pictures, which most files do not allow.
             video.thread_type = "AUTO"
             self._video = VideoReader(video, max_rate=max_rate, max_height=max_height)
@@ -196,7 +208,7 @@ class _Pipe:
         errors = 0
         while errors < _MAX_READ_ERRORS:
             try:
-                for packet in container.demux(*self._streams):
+                for packet in container.demux(self._streams):
                     errors = 0
                     if packet.size:
                         yield packet
@@ -223,11 +235,16 @@ class _Pipe:
     def _pictures(self, picture: av.VideoFrame) -> Iterator[VideoFrame]:
         assert self._video is not None
         stats = self._stats
+        try:
+            frame = self._video.push(picture)
+        except av.error.FFmpegError:
+            stats.corrupt_packets += 1
+            return
         stats.video_frames += 1
-        for frame in self._video.push(picture):
+        stats.video_start_s, stats.video_end_s = self._video.first_s, self._video.last_s
+        if frame is not None:
             stats.kept_frames += 1
             yield frame
-        stats.video_start_s, stats.video_end_s = self._video.first_s, self._video.last_s
 
     def _sound(self, blocks: Iterator[AudioBlock]) -> Iterator[AudioBlock]:
         assert self._audio is not None

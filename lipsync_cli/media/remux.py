@@ -18,7 +18,7 @@ from av.stream import Stream
 from lipsync_cli.errors import MissingStream, OutputError, UnreadableMedia
 from lipsync_cli.media.output import NO_SPACE
 from lipsync_cli.media.probe import main_video, open_media
-from lipsync_cli.media.remux_check import Checked, Tally, check, new_tally
+from lipsync_cli.media.remux_check import ByteProgress, Checked, Tally, check, new_tally
 from lipsync_cli.media.remux_containers import Container, choose_container, subdivision
 from lipsync_cli.media.remux_streams import (
     Output,
@@ -181,10 +181,11 @@ class _Shift:
         self._ticks = round(move_s / self._base)
 
     def apply(self, packet: Packet[Stream]) -> None:
-        if packet.pts is not None:
-            packet.pts = packet.pts * self._parts + self._ticks
-        if packet.dts is not None:
-            packet.dts = packet.dts * self._parts + self._ticks
+        pts, dts = packet.pts, packet.dts
+        if pts is not None:
+            packet.pts = pts * self._parts + self._ticks
+        if dts is not None:
+            packet.dts = dts * self._parts + self._ticks
         if self._parts > 1:
             packet.duration = (packet.duration or 0) * self._parts
             packet.time_base = self._base
@@ -207,18 +208,19 @@ class _Reader:
         self._path, self._progress, self._log = path, progress, log
 
     def __iter__(self) -> Iterator[Packet[Stream]]:
-        size, done = max(self.source.size, 1), 0
+        bar, position = ByteProgress(self.source.size, self._progress), 0
         try:
             for packet in self.source.demux():
-                done = max(done, packet.pos or 0)
+                # The flush packets at the end are empty; a missing dts is no reason to skip.
                 if packet.size:
+                    position = packet.pos or position
                     yield packet
-                if self._progress is not None:
-                    self._progress(min(done / size, 1.0))
-                del self._log[:-_LOG_LINES]
+                    bar.reached(position)
+                    if len(self._log) > _LOG_LINES:
+                        self._log.clear()
         except av.error.FFmpegError as error:
             raise UnreadableMedia(
-                f"damaged near byte {done}: {error.strerror}",
+                f"damaged near byte {position}: {error.strerror}",
                 path=self._path,
                 hint="copy or download it again",
             ) from error

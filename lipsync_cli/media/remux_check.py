@@ -18,6 +18,7 @@ from av.stream import Disposition, Stream
 from lipsync_cli.errors import OutputError
 
 _NO_PTS = int(np.iinfo(np.int64).min)
+_ISO = "mov,mp4,m4a,3gp,3g2,mj2"
 _KINDS = ("video", "audio", "subtitle")
 # What MP4 puts between subtitles, as many as the muxer likes.
 _EMPTY_TEXT = b"\x00\x00"
@@ -34,6 +35,7 @@ class Tally:
         end: latest end of a packet, in ticks.
         checksum: CRC-32 of all payloads in a row, however they were cut.
         hidden: packets that an edit list keeps from being shown.
+        announced: packets that the index of the file knows of, 0 where it does not say.
     """
 
     kind: str
@@ -43,17 +45,21 @@ class Tally:
     end: int = _NO_PTS
     checksum: int = 0
     hidden: int = 0
+    announced: int = 0
 
     def add(self, packet: Packet[Stream]) -> None:
         """Count one packet, whose times are those of its file."""
         if self.kind == "subtitle" and bytes(packet) == _EMPTY_TEXT:
             return
-        self.pts.append(_NO_PTS if packet.pts is None else packet.pts)
+        pts = packet.pts
         self.sizes.append(packet.size)
         self.checksum = zlib.crc32(packet, self.checksum)
         self.hidden += packet.is_discard
-        if packet.pts is not None:
-            self.end = max(self.end, packet.pts + (packet.duration or 0))
+        if pts is None:
+            self.pts.append(_NO_PTS)
+        else:
+            self.pts.append(pts)
+            self.end = max(self.end, pts + (packet.duration or 0))
 
     def times_ms(self) -> npt.NDArray[np.float64]:
         """Presentation times [packets] in ms, NaN where there is none."""
@@ -92,18 +98,40 @@ class Checked:
         lifted_ms: by how much the picture moved on the file's own clock.
         bit_exact: every payload is the one that went in.
         unhidden: pictures that an edit list hid in the source, and nothing hides any more.
+        left_out: packets so far outside an edit list that they could not be read at all.
     """
 
     applied_ms: float
     lifted_ms: float
     bit_exact: bool
     unhidden: int
+    left_out: int
+
+
+class ByteProgress:
+    """Reports the share of a file that has been read, at most in steps of a percent."""
+
+    def __init__(self, size: int, progress: Callable[[float], None] | None) -> None:
+        self._step = max(size, 1) / 100
+        self._next = 0.0 if progress else float("inf")
+        self._progress = progress
+
+    def reached(self, position: int | None) -> None:
+        """Report that the packet at this byte was read; some containers do not know it."""
+        if position is not None and position >= self._next and self._progress is not None:
+            self._progress(min(position / self._step / 100, 1.0))
+            self._next = position + self._step
 
 
 def new_tally(stream: Stream) -> Tally:
     """An empty tally for the packets of one stream."""
     is_cover = stream.disposition & Disposition.attached_pic
-    return Tally("cover" if is_cover else stream.type, float(stream.time_base or 0))
+    tally = Tally("cover" if is_cover else stream.type, float(stream.time_base or 0))
+    # PCM is indexed by samples, not by packets; other containers guess, or do not say.
+    if stream.container.format.name == _ISO and tally.kind in ("video", "audio"):
+        name = stream.codec_context.name if stream.codec_context else ""
+        tally.announced = 0 if name.startswith("pcm_") else stream.frames
+    return tally
 
 
 def check(
@@ -140,7 +168,8 @@ def check(
     applied_ms = moves[shifted[0]].mean_ms - lifted_ms
     pictures = [pair for pair in pairs.values() if pair[0].kind == "video"]
     unhidden = sum(max(0, before.hidden - after.hidden) for before, after in pictures)
-    return Checked(round(applied_ms, 3), round(lifted_ms, 3), exact, unhidden)
+    left_out = sum(max(0, tally.announced - len(tally.sizes)) for tally in written.values())
+    return Checked(round(applied_ms, 3), round(lifted_ms, 3), exact, unhidden, left_out)
 
 
 def measure_move(before: Tally, after: Tally) -> Move:
@@ -174,12 +203,11 @@ def _read(
     """Tallies of all streams, in the order in which they were written."""
     with av.open(f"file:{path}", options=options) as container:
         tallies = {stream.index: new_tally(stream) for stream in container.streams}
-        size = max(container.size, 1)
+        bar = ByteProgress(container.size, progress)
         for packet in container.demux():
             if packet.size:
                 tallies[packet.stream_index].add(packet)
-            if progress and packet.pos:
-                progress(min(packet.pos / size, 1.0))
+                bar.reached(packet.pos)
         return [tallies[stream.index] for stream in _as_written(container)]
 
 

@@ -16,6 +16,8 @@ from lipsync_cli.media.remux_streams import kept_tags
 
 # Notes of a muxer to itself.
 _TECHNICAL = {"handler_name", "vendor_id", "creation_time", "name", "language", "filename"}
+# Display sizes in whole pixels round the shape of a pixel.
+_SHAPE_TOLERANCE = 0.01
 _COUNTED = ("cover picture", "subtitle", "attachment")
 
 
@@ -64,7 +66,7 @@ def _lost_of_stream(name: str, before: _Details, after: _Details) -> Iterator[st
     flags = before.flags & ~after.flags & ~Disposition.default
     if flags:
         yield f"the flags {flags.name} of {name}"
-    if (before.shape or 1) != (after.shape or 1):
+    if abs(float(after.shape or 1) / float(before.shape or 1) - 1) > _SHAPE_TOLERANCE:
         yield f"the pixel aspect ratio {before.shape} of {name}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
@@ -114,19 +113,23 @@ class VideoReader:
         self.first_s: float | None = None
         self.last_s: float | None = None
 
-    def push(self, picture: av.VideoFrame) -> Iterator[VideoFrame]:
-        """Yield the frame, or nothing where it follows the last kept one too closely."""
+    def push(self, picture: av.VideoFrame) -> VideoFrame | None:
+        """The frame, or None where it follows the last kept one too closely.
+
+        Raises:
+            av.error.FFmpegError: its pixel format cannot be converted.
+        """
         pts_s = self._pts_s(picture)
         self.first_s = pts_s if self.first_s is None else self.first_s
         self.last_s = pts_s
         if pts_s - self._last_kept_s < self._spacing_s:
-            return
+            return None
         if self._orientation is None:
             self._orientation = orientation_of(picture)
         frame = self._frame(picture, pts_s, self._orientation)
         self._last_kept_s = pts_s
         self._kept += 1
-        yield frame
+        return frame
 
     def _pts_s(self, picture: av.VideoFrame) -> float:
         ticks = picture.pts if picture.pts is not None else picture.dts

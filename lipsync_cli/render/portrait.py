@@ -91,12 +91,14 @@ class Portrait:
     def __init__(self, size: int, seed: int, identity: Identity | None = None) -> None:
         self._identity = identity or Identity()
         self._size, self._scale = size, size / self._identity.crop_px
-        self._origin = _framing(self._identity)
+        # The canvas is larger than the frame, so that a moving head brings in what is beside it.
+        self._margin = size // 8
+        self._corner = _framing(self._identity)
+        self._origin = tuple(start - self._margin / self._scale for start in self._corner)
         self._rng = np.random.default_rng([seed, 5])
         self._photo = self._enlarge()
-        self._mouth = Mouth(self._photo, self._origin, self._scale)
-        self._x, self._y = self._coordinates(size)
-        x, y = _individual(self._x, self._y, self._identity)
+        self._mouth = Mouth(self._photo, (self._origin[0], self._origin[1]), self._scale)
+        x, y = _individual(*self._coordinates(size), self._identity)
         self._static_x, self._static_y = self._to_canvas(x, 0), self._to_canvas(y, 1)
         # Motion is smooth: an eighth of the resolution holds all of it at an eighth of the cost.
         self._coarse_x, self._coarse_y = self._coordinates(max(size // 8, 16))
@@ -125,8 +127,10 @@ class Portrait:
         photo = np.ascontiguousarray(skimage.data.astronaut())  # type: ignore[no-untyped-call]
         if scale < 1:
             photo = cv2.GaussianBlur(photo, (0, 0), 0.45 / scale)
-        size = (self._size, self._size)
-        big = cv2.warpAffine(photo, matrix, size, None, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+        side = self._size + 2 * self._margin
+        big = cv2.warpAffine(
+            photo, matrix, (side, side), None, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
+        )
         if scale > 1:
             soft = cv2.GaussianBlur(big, (0, 0), 0.9 * scale)
             big = cv2.addWeighted(big, 1.45, soft, -0.45, 0)
@@ -135,7 +139,7 @@ class Portrait:
     def _coordinates(self, cells: int) -> tuple[Grid, Grid]:
         """Photograph coordinates [cells, cells] of the centres of the frame's cells."""
         axis = (np.arange(cells, dtype=np.float32) + 0.5) * self._identity.crop_px / cells - 0.5
-        x, y = np.meshgrid(axis + self._origin[0], axis + self._origin[1])
+        x, y = np.meshgrid(axis + self._corner[0], axis + self._corner[1])
         return x.astype(np.float32), y.astype(np.float32)
 
     def _to_canvas(self, coordinate: npt.NDArray[np.floating], axis: int) -> Grid:
@@ -160,9 +164,9 @@ class Portrait:
     def _close_eye(self, canvas: Picture, eye: _Eye, blink: float) -> None:
         """Draw the lid down over the eye; the skin above it stretches."""
         upper, lower, fold = eye.upper, eye.lower, eye.fold
-        columns = self._pixels(upper[0, 0], upper[-1, 0], self._origin[0])
-        rows = self._pixels(fold, lower[:, 1].max() + 1, self._origin[1])
-        x, y = self._x[rows, columns], self._y[rows, columns]
+        columns = self._pixels(upper[0, 0], upper[-1, 0], 0)
+        rows = self._pixels(fold, lower[:, 1].max() + 1, 1)
+        x, y = np.meshgrid(self._axis(columns, 0), self._axis(rows, 1))
         lash = np.interp(x[0], upper[:, 0], upper[:, 1])
         lid = lash + blink * (np.interp(x[0], lower[:, 0], lower[:, 1]) - lash)
         stretch = (lash - _LASHES_PX - fold) / np.maximum(lid - _LASHES_PX - fold, 1e-3)
@@ -173,9 +177,15 @@ class Portrait:
         mixed = skin * share + canvas[rows, columns] * (1 - share)
         canvas[rows, columns] = mixed.astype(np.uint8)
 
-    def _pixels(self, low: float, high: float, origin: float) -> slice:
-        start, stop = (round((v - origin) * self._scale) for v in (low, high))
-        return slice(max(start, 0), min(max(stop, 0), self._size))
+    def _pixels(self, low: float, high: float, axis: int) -> slice:
+        """Canvas pixels between two photograph coordinates."""
+        start, stop = (round((v - self._origin[axis]) * self._scale) for v in (low, high))
+        return slice(max(start, 0), min(max(stop, 0), len(self._photo)))
+
+    def _axis(self, pixels: slice, axis: int) -> Grid:
+        """Photograph coordinates of the centres of canvas pixels."""
+        index = np.arange(pixels.start, pixels.stop, dtype=np.float32)
+        return np.asarray((index + 0.5) / self._scale + self._origin[axis] - 0.5, dtype=np.float32)
 
     def _camera_noise(self) -> npt.NDArray[np.int16]:
         """A few frames of grey noise [frames, size, size, 3]."""

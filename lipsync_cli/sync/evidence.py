@@ -16,7 +16,7 @@ BIN_S = 1.0
 
 def offsets_ms(reach: int) -> NDArray[np.float64]:
     """The candidate offsets, ascending; > 0 audio early: [2 * reach + 1]."""
-    return np.arange(-reach, reach + 1) * (STEP_S * 1000)
+    return np.arange(-reach, reach + 1, dtype=np.float64) * (STEP_S * 1000)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LagEvidence:
     @property
     def reach(self) -> int:
         """Candidates on either side of 0."""
-        return self.scores.shape[1] // 2
+        return int(self.scores.shape[1]) // 2
 
     def between(self, start_s: float, end_s: float) -> LagEvidence:
         """The bins that start in [start_s, end_s)."""
@@ -81,7 +81,11 @@ class LagEvidenceBins:
     bins: dict[int, list[Floats]] = field(default_factory=dict)
 
     def add(
-        self, pts_s: NDArray[np.float64], scores: Floats, weight: Floats, matrix: Floats,
+        self,
+        pts_s: NDArray[np.float64],
+        scores: Floats,
+        weight: Floats,
+        matrix: Floats,
         valid: NDArray[np.bool_],
     ) -> None:
         """Add pictures at `pts_s` [T]; scores, matrix and valid are [T, K], weight is [T]."""
@@ -97,7 +101,9 @@ class LagEvidenceBins:
                 np.array([known], np.float32),
             ]
             held = self.bins.get(int(n))
-            self.bins[int(n)] = sums if held is None else [a + b for a, b in zip(held, sums, strict=True)]
+            self.bins[int(n)] = (
+                sums if held is None else [a + b for a, b in zip(held, sums, strict=True)]
+            )
 
     def result(self) -> LagEvidence:
         """Everything collected so far."""

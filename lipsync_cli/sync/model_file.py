@@ -48,7 +48,9 @@ def load_model(path: Path, device: torch.device) -> LoadedModel:
         with warnings.catch_warnings():
             # torch.jit announces its retirement; the pinned version still has it.
             warnings.simplefilter("ignore")
-            module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+            module = torch.jit.load(  # type: ignore[no-untyped-call]
+                str(path), map_location=device, _extra_files=extra
+            )
             module = torch.jit.freeze(
                 module.float().eval(),
                 preserved_attrs=["embed_visual", "embed_audio", "classify", "logits"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,12 +143,12 @@ def _segments(
     count = max(1, int((end - begin) / SEGMENT_S))
     edges = np.linspace(begin, end, count + 1)
     parts: list[tuple[LagEvidence, Segment]] = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges.tolist()):
         piece = whole.between(start, stop)
-        found = _segment(piece, float(start), float(stop), model, min_probability)
+        found = _segment(piece, start, stop, model, min_probability)
         if parts and _same(parts[-1][1], found):
             piece = merged([parts[-1][0], piece])
-            found = _segment(piece, parts[-1][1].start_s, float(stop), model, min_probability)
+            found = _segment(piece, parts[-1][1].start_s, stop, model, min_probability)
             parts.pop()
         parts.append((piece, found))
     return tuple(segment for _, segment in parts)

@@ -59,7 +59,7 @@ class SoundEmbeddings:
     def window(self, start_s: float, end_s: float) -> tuple[Tensor, NDArray[np.bool_], float]:
         """Rows that cover [start_s, end_s]: [A, 256], which of them exist, time of the first."""
         if self.t0_s is None:
-            return torch.zeros(1, DIM), np.zeros(1, np.bool_), start_s
+            return torch.zeros(2, DIM), np.zeros(2, np.bool_), start_s
         first = int(np.floor((start_s - self.t0_s) * EMBED_RATE))
         last = int(np.ceil((end_s - self.t0_s) * EMBED_RATE)) + 1
         rows = torch.zeros(last - first, DIM)
@@ -67,7 +67,9 @@ class SoundEmbeddings:
         low = max(first, self._dropped)
         high = min(last, self._dropped + len(self._rows))
         if high > low:
-            rows[low - first : high - first] = self._rows[low - self._dropped : high - self._dropped]
+            rows[low - first : high - first] = self._rows[
+                low - self._dropped : high - self._dropped
+            ]
             known[low - first : high - first] = True
         return rows, known, self.t0_s + first / EMBED_RATE
 

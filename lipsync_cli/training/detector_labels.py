@@ -6,18 +6,14 @@ RetinaFace (boxes). Both agree: a face. One only: ignored. Neither: background.
 
 from __future__ import annotations
 
-import sys
-import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
+
+from lipsync_cli.faces.backends import torchvision_or_stand_in
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -47,48 +43,11 @@ def iou_matrix(first: Floats, second: Floats) -> Floats:
     return np.asarray(shared / np.maximum(union, 1e-6), dtype=np.float32)
 
 
-@contextmanager
-def _without_torchvision() -> Iterator[None]:
-    """Offer the single torchvision class that face-alignment's RetinaFace imports."""
-    names = ("torchvision", "torchvision.models", "torchvision.models._utils")
-    before = {name: sys.modules.get(name) for name in names}
-    modules = {name: types.ModuleType(name) for name in names}
-    modules[names[2]].IntermediateLayerGetter = _LayerGetter  # type: ignore[attr-defined]
-    modules[names[1]]._utils = modules[names[2]]  # type: ignore[attr-defined]
-    sys.modules.update(modules)
-    try:
-        yield
-    finally:
-        for name, module in before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
-
-
-class _LayerGetter(torch.nn.ModuleDict):
-    """Run a model's children in order and return the outputs of the named ones."""
-
-    def __init__(self, model: torch.nn.Module, return_layers: dict[str, Any]) -> None:
-        children = dict(model.named_children())
-        last = max(list(children).index(name) for name in return_layers)
-        super().__init__(dict(list(children.items())[: last + 1]))
-        self.return_layers = return_layers
-
-    def forward(self, x: torch.Tensor) -> dict[Any, torch.Tensor]:
-        outputs = {}
-        for name, layer in self.items():
-            x = layer(x)
-            if name in self.return_layers:
-                outputs[self.return_layers[name]] = x
-        return outputs
-
-
 class Teachers:
     """YuNet-n and RetinaFace from the folder that holds both files."""
 
     def __init__(self, folder: Path) -> None:
-        with _without_torchvision():
+        with torchvision_or_stand_in():
             from face_alignment.detection.retinaface import FaceDetector
 
         self._retina = FaceDetector(

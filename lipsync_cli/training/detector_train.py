@@ -20,7 +20,7 @@ from lipsync_cli.training.detector_loss import Targets, assign, detector_loss, s
 from lipsync_cli.training.detector_model import YuNet, export_onnx
 
 # Picture side and batch size drawn for each step: equal work, unequal views.
-SHAPES = ((192, 28), (256, 16), (320, 10))
+SHAPES = ((160, 24), (192, 18), (256, 10), (320, 6))
 PEAK_RATE, WEIGHT_DECAY, WARM_UP_STEPS = 4e-3, 1e-4, 100
 AVERAGING = 0.998
 SAVE_EVERY_S = 120.0

@@ -46,7 +46,7 @@ def augment_sound(sound: Sound, rng: Rng, other: Sound) -> Sound:
     if rng.random() < 0.2:
         sound = _mix(sound, other, rng.uniform(5, 25))
     gain = 10 ** (rng.uniform(-20, 6) / 20)
-    return np.clip(sound * gain, -1, 1).astype(np.float32)
+    return np.asarray(np.clip(sound * gain, -1, 1), np.float32)
 
 
 def mask_mel(mel: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
@@ -81,8 +81,8 @@ def _tone(crops: Crops, rng: Rng) -> Crops:
     out = table[crops]
     if rng.random() < 0.4:
         grain = rng.normal(0, rng.uniform(1, 8), out.shape)
-        out = np.clip(out + grain, 0, 255).astype(np.uint8)
-    return out
+        out = np.clip(out + grain, 0, 255)
+    return np.asarray(out, np.uint8)
 
 
 def _soften(crops: Crops, rng: Rng) -> Crops:
@@ -101,8 +101,8 @@ def _soften(crops: Crops, rng: Rng) -> Crops:
 
 def _hide_patch(crops: Crops, rng: Rng) -> Crops:
     out = crops.copy()
-    top, left = rng.integers(0, CROP - 8, 2)
-    height, width = rng.integers(6, 22, 2)
+    top, left = rng.integers(0, CROP - 8, 2).tolist()
+    height, width = rng.integers(6, 22, 2).tolist()
     out[:, top : top + height, left : left + width] = rng.integers(0, 256)
     return out
 
@@ -110,7 +110,7 @@ def _hide_patch(crops: Crops, rng: Rng) -> Crops:
 def _repeat_frames(crops: Crops, rng: Rng) -> Crops:
     """Frames lost by a capture and filled with their predecessor."""
     source = np.arange(len(crops))
-    for i in np.flatnonzero(rng.random(len(crops)) < 0.08):
+    for i in np.flatnonzero(rng.random(len(crops)) < 0.08).tolist():
         source[i] = max(0, i - 1)
     return crops[source]
 
@@ -143,4 +143,5 @@ def _noise(n: int, rng: Rng) -> Sound:
 def _mix(sound: Sound, noise: Sound, ratio_db: float) -> Sound:
     noise = np.resize(noise, len(sound))
     power, noise_power = np.mean(sound**2) + 1e-9, np.mean(noise**2) + 1e-9
-    return sound + noise * np.sqrt(power / noise_power / 10 ** (ratio_db / 10))
+    mixed = sound + noise * np.sqrt(power / noise_power / 10 ** (ratio_db / 10))
+    return np.asarray(mixed, np.float32)

@@ -46,7 +46,16 @@ class Clip:
     @property
     def group(self) -> str:
         """Speaker id; corpora whose ids are guesses count as one speaker."""
-        return "lrwar_mixed" if self.speaker.startswith(("lrwar_wpool", "lrwar_misc")) else self.speaker
+        return (
+            "lrwar_mixed"
+            if self.speaker.startswith(("lrwar_wpool", "lrwar_misc"))
+            else self.speaker
+        )
+
+
+def as_float(sound: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Stored sound in [-1, 1]."""
+    return np.asarray(sound * np.float32(1 / 32768), np.float32)
 
 
 def load_clips(folder: Path, split: str) -> list[Clip]:

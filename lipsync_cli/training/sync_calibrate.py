@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from lipsync_cli.sync.calibration import Calibration, logit
-from lipsync_cli.sync.estimate import NEAR_MS, Estimate, estimate
+from lipsync_cli.sync.estimate import NEAR_MS, estimate
 from lipsync_cli.sync.evidence import LagEvidence, LagEvidenceBins
 from lipsync_cli.sync.model import SyncModel
 from lipsync_cli.training.sync_cache import Clip
@@ -84,7 +85,9 @@ def cut_evidence(model: SyncModel, item: ClipMatrix, rows: NDArray[np.bool_]) ->
     return bins.result()
 
 
-def logits_of(model: SyncModel, scores: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+def logits_of(
+    model: SyncModel, scores: NDArray[np.float32], weight: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """The model's logits as the estimator wants them."""
     with torch.no_grad():
         answer = model.logits(torch.from_numpy(scores), torch.from_numpy(np.asarray(weight)))
@@ -122,7 +125,7 @@ def reliability(found: Sequence[Trial], calibration: Calibration) -> list[dict[s
     right = np.array([t.right for t in found])
     edges = (0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.001)
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         inside = (p >= low) & (p < high)
         if inside.any():
             stated, true = float(p[inside].mean()), float(right[inside].mean())
@@ -165,11 +168,10 @@ def _interval(sure: Sequence[Trial]) -> tuple[float, float]:
     return spread * widen, floor * widen
 
 
-def sure_about_strangers(found: Sequence[Trial], calibration: Calibration, at_least: float = 0.9) -> float:
+def sure_about_strangers(
+    found: Sequence[Trial], calibration: Calibration, at_least: float = 0.9
+) -> float:
     """Share of cuts with somebody else's sound that got a sure answer."""
     foreign = [t for t in found if not np.isfinite(t.error_ms)]
     sure = [calibration.probability(t.mass, t.weight) >= at_least and t.none < 0.5 for t in foreign]
     return float(np.mean(sure)) if sure else float("nan")
-
-
-__all__ = ["Estimate", "Trial", "coverage", "fit", "reliability", "sure_about_strangers", "trials"]

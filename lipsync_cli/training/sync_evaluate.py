@@ -17,7 +17,7 @@ from lipsync_cli.sync.features import MEL_RATE, log_mel
 from lipsync_cli.sync.lag_matrix import lag_matrix
 from lipsync_cli.sync.model import SyncModel
 from lipsync_cli.training.sync_augment import plain_crops
-from lipsync_cli.training.sync_cache import RATE, Clip
+from lipsync_cli.training.sync_cache import RATE, Clip, as_float
 
 WINDOWS_S = (0.2, 0.6, 1.0, 2.0, 3.0, 5.0, 10.0)
 SPEECH_SHARE = 0.5
@@ -48,7 +48,7 @@ def clip_matrix(
 ) -> ClipMatrix | None:
     """Embed a clip (with the sound of another one, if given); None when it is too short."""
     source = sound_of or clip
-    sound = source.sound / np.float32(32768)
+    sound = as_float(source.sound)
     mel = log_mel(sound, source.t0_s - (source.pts_s[0] - clip.pts_s[0] if sound_of else 0.0))
     if len(clip.pts_s) <= 2 * VISUAL_CONTEXT or len(mel.frames) <= AUDIO_FIELD + 2:
         return None
@@ -89,7 +89,7 @@ def classified_ms(model: SyncModel, windows: Tensor, valid: Tensor) -> NDArray[n
     grid = offsets_ms(windows.shape[2] // 2)
     cells = round(NEAR_MS / 10)
     out = []
-    for part, ok in zip(windows.split(64), valid.split(64), strict=True):
+    for part, ok in zip(torch.split(windows, 64), torch.split(valid, 64), strict=True):
         evidence, weight = model.classifier(part, ok)
         posterior = model.logits(evidence.sum(1), weight.sum(1))[:, :-1].softmax(1).numpy()
         for p in posterior:

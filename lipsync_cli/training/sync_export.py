@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from lipsync_cli.sync.calibration import Calibration
 from lipsync_cli.sync.model import SyncModel
-from lipsync_cli.sync.model_file import save_model
+from lipsync_cli.sync.model_file import load_model, save_model
 from lipsync_cli.training.sync_cache import Clip
 from lipsync_cli.training.sync_calibrate import fit, trials
-from lipsync_cli.weights import register
+from lipsync_cli.weights import locate, register
 
 
 def load_checkpoint(folder: Path) -> SyncModel:
@@ -24,7 +25,11 @@ def load_checkpoint(folder: Path) -> SyncModel:
 
 
 def export(
-    folder: Path, held_out: Sequence[Clip], target: Path, *, trained_on: str = "",
+    folder: Path,
+    held_out: Sequence[Clip],
+    target: Path,
+    *,
+    trained_on: str = "",
     figures: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Calibrate on `held_out` speakers, write `target` and enter it into the manifest.
@@ -38,3 +43,8 @@ def export(
     about = {"calibration": calibration, **(figures or {})}
     register(target, name="sync", kind="torchscript", trained_on=trained_on, figures=about)
     return calibration
+
+
+def shipped_calibration() -> Calibration:
+    """The calibration inside the shipped model file."""
+    return load_model(locate("sync"), torch.device("cpu")).calibration

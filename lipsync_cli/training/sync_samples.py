@@ -20,7 +20,7 @@ from lipsync_cli.sync.encoders import (
 from lipsync_cli.sync.features import HOP, MEL_RATE, WINDOW, log_mel
 from lipsync_cli.sync.lag_matrix import STEP_S
 from lipsync_cli.training.sync_augment import augment_crops, augment_sound, mask_mel, plain_crops
-from lipsync_cli.training.sync_cache import RATE, Clip
+from lipsync_cli.training.sync_cache import RATE, Clip, as_float
 
 REACH = 60  # candidate offsets on either side, 10 ms each
 MAX_SHIFT_S = 0.45  # the true offset is anywhere within this of the grid's centre
@@ -43,6 +43,15 @@ class Batch:
     position: Tensor
     known: Tensor
     offset_s: Tensor
+
+
+@dataclass(frozen=True)
+class _Sample:
+    crops: NDArray[np.uint8]
+    mel: NDArray[np.float32]
+    position: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    offset_s: float
 
 
 class Sampler:
@@ -74,13 +83,12 @@ class Sampler:
         """One batch."""
         picks = self.rng.choice(len(self.clips), self.batch, p=self.weights)
         samples = [self._sample(self.clips[i]) for i in picks]
-        rows = min(len(s[1]) for s in samples)
         return Batch(
-            torch.from_numpy(np.stack([s[0] for s in samples])),
-            torch.from_numpy(np.stack([s[1][:rows] for s in samples])),
-            torch.from_numpy(np.stack([s[2] for s in samples])),
-            torch.from_numpy(np.stack([s[3][: _embeddings(rows)] for s in samples])),
-            torch.tensor([s[4] for s in samples], dtype=torch.float32),
+            torch.from_numpy(np.stack([s.crops for s in samples])),
+            torch.from_numpy(np.stack([s.mel for s in samples])),
+            torch.from_numpy(np.stack([s.position for s in samples])),
+            torch.from_numpy(np.stack([s.known for s in samples])),
+            torch.tensor([s.offset_s for s in samples], dtype=torch.float32),
         )
 
     def _draw_weights(self) -> NDArray[np.float64]:
@@ -88,34 +96,35 @@ class Sampler:
         for clip in self.clips:
             minutes[clip.group] += clip.duration_s
         share = [c.duration_s / np.sqrt(minutes[c.group]) for c in self.clips]
-        return np.asarray(share) / np.sum(share)
+        return np.asarray(np.divide(share, np.sum(share)), np.float64)
 
-    def _sample(self, clip: Clip) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], float]:
+    def _sample(self, clip: Clip) -> _Sample:
         rng = self.rng
         first = int(rng.integers(0, len(clip.pts_s) - self.frames + 1))
         crops = clip.crops[first : first + self.frames]
         pts = clip.pts_s[first : first + self.frames]
-        shift = float(rng.uniform(-MAX_SHIFT_S, MAX_SHIFT_S))
-        sound_from, stranger = clip, rng.random() < self.strangers
-        if stranger:
-            sound_from = self.clips[int(rng.integers(len(self.clips)))]
         middle = (pts[0] + pts[-1]) / 2
-        if stranger and sound_from is not clip:
-            middle = rng.uniform(sound_from.pts_s[0], sound_from.pts_s[-1])
-        # Sound heard at picture time t: what the clip really sounded at t - own + shift.
-        start = middle - self.span_s / 2 - clip.offset_ms / 1000 + shift
-        sound, inside = self._cut(sound_from, start)
-        mel = log_mel(sound, 0.0)
-        if self.augment:
-            mel_frames = mask_mel(mel.frames, rng)
-            crops = augment_crops(crops, rng)
+        offset_s = float(rng.uniform(-MAX_SHIFT_S, MAX_SHIFT_S))
+        if rng.random() < self.strangers:
+            other = self.clips[int(rng.integers(len(self.clips)))]
+            start = rng.uniform(other.pts_s[0], other.pts_s[-1]) - self.span_s / 2
+            sound, inside = self._cut(other, start)
+            offset_s = np.nan
         else:
-            mel_frames, crops = mel.frames, plain_crops(crops)
-        seen = pts[VISUAL_CONTEXT : self.frames - VISUAL_CONTEXT] - (pts[0] + pts[-1]) / 2
-        row0 = mel.t0_s + AUDIO_FIELD // 2 / MEL_RATE - self.span_s / 2
-        position = ((seen - row0) * EMBED_RATE).astype(np.float32)
-        known = _known(inside, len(mel_frames))
-        return crops, mel_frames, position, known, np.nan if stranger else shift
+            # Picture t truly sounds at t - own; after the shift it sounds at t - offset_s.
+            start = middle - self.span_s / 2 - clip.offset_ms / 1000 + offset_s
+            sound, inside = self._cut(clip, start)
+        mel = log_mel(sound, 0.0)
+        # Row 0 of the embeddings is centred half a field after the first mel frame.
+        row0_s = mel.t0_s + AUDIO_FIELD // 2 / MEL_RATE - self.span_s / 2
+        seen_s = pts[VISUAL_CONTEXT : self.frames - VISUAL_CONTEXT] - middle
+        return _Sample(
+            augment_crops(crops, rng) if self.augment else plain_crops(crops),
+            mask_mel(mel.frames, rng) if self.augment else mel.frames,
+            ((seen_s - row0_s) * EMBED_RATE).astype(np.float32),
+            _known(inside, len(mel.frames)),
+            offset_s,
+        )
 
     def _cut(self, clip: Clip, start_s: float) -> tuple[NDArray[np.float32], tuple[int, int]]:
         """`span_s` of sound from `start_s` (to the sample), and the part that truly exists."""
@@ -128,7 +137,7 @@ class Sampler:
             high -= int(self.rng.integers(0, RATE // 4))
         high = max(low, high)
         sound = np.zeros(n, np.float32)
-        sound[low:high] = clip.sound[first + low : first + high] / np.float32(32768)
+        sound[low:high] = as_float(clip.sound[first + low : first + high])
         if self.augment:
             sound = augment_sound(sound, self.rng, self._babble())
         return sound, (low, high)
@@ -136,7 +145,7 @@ class Sampler:
     def _babble(self) -> NDArray[np.float32]:
         sound = self.clips[int(self.rng.integers(len(self.clips)))].sound
         start = int(self.rng.integers(0, max(1, len(sound) - 2 * RATE)))
-        return sound[start : start + 4 * RATE] / np.float32(32768)
+        return as_float(sound[start : start + 4 * RATE])
 
 
 def _known(inside: tuple[int, int], mel_frames: int) -> NDArray[np.bool_]:

@@ -116,9 +116,9 @@ class _State:
     def __init__(self, plan: TrainingPlan, device: str) -> None:
         torch.manual_seed(plan.seed)
         self.plan, self.step, self.spent_s = plan, 0, 0.0
-        self.model = SyncModel().to(device, memory_format=torch.channels_last)
+        self.model = SyncModel().to(device)
         self.losses = SyncLoss().to(device)
-        self.averaged = copy.deepcopy(self.model).eval()
+        self.averaged: SyncModel = copy.deepcopy(self.model).eval()
         self.optimiser = torch.optim.AdamW(self._groups(), lr=plan.rate, betas=(0.9, 0.98))
         self.rng = np.random.default_rng(plan.seed)
 
@@ -137,7 +137,7 @@ class _State:
 
     def save(self, folder: Path) -> None:
         names = ("model", "losses", "averaged", "optimiser")
-        content = {n: getattr(self, n).state_dict() for n in names} 
+        content = {n: getattr(self, n).state_dict() for n in names}
         content |= {"step": self.step, "spent_s": self.spent_s}
         torch.save(content, folder / "checkpoint.tmp")
         (folder / "checkpoint.tmp").replace(folder / "checkpoint.pt")
@@ -171,8 +171,9 @@ class _State:
     def _average(self) -> None:
         keep = min(self.plan.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            pairs = zip(self.averaged.state_dict().values(), self.model.state_dict().values())
-            for kept, new in pairs:
+            newest = self.model.state_dict()
+            for name, kept in self.averaged.state_dict().items():
+                new = newest[name]
                 if kept.dtype.is_floating_point:
                     kept.lerp_(new, 1 - keep)
                 else:
