@@ -200,7 +200,8 @@ class _Pass:
     def _picture(self, frame: VideoFrame, stream: SyncStream) -> None:
         for chunk in self.faces.push(frame):
             self._chunk(chunk, stream)
-            if self.keep_pictures:
+            # A track that has ended may lie behind a cut: this frame no longer shows it.
+            if self.keep_pictures and not chunk.last:
                 self._thumbnail(frame, chunk)
         stream.forget_sound(frame.pts_s - self.faces.delay_s)
 
@@ -210,11 +211,10 @@ class _Pass:
         stream.push_faces(chunk)
 
     def _thumbnail(self, frame: VideoFrame, chunk: TrackChunk) -> None:
-        """Keep a few pictures of each face, the spacing doubling when there are too many."""
-        spacing = THUMBNAIL_EVERY_S
-        if self.thumbnails and frame.pts_s - self.thumbnails[-1][0] < spacing:
+        """Keep a few pictures of faces, evenly thinned out when there are too many."""
+        if self.thumbnails and frame.pts_s - self.thumbnails[-1][0] < THUMBNAIL_EVERY_S:
             return
-        x0, y0, x1, y1 = (chunk.boxes[-1] * frame.scale).tolist() if len(chunk.boxes) else (0,) * 4
+        x0, y0, x1, y1 = (chunk.boxes[-1] * frame.scale).tolist()
         margin = 0.35 * (x1 - x0)
         cut = frame.bgr(x0 - margin, y0 - margin, x1 + margin, y1 + margin)
         if cut.size == 0:

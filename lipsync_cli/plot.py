@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lipsync_cli.detect import Evidence, Measurement
 
 WIDTH, HEIGHT = 1280, 900
+ROW_S = 1.0  # what a row of the lag matrix stands for
 
 _SUPERSAMPLING = 2
 _THUMBNAILS = 8
@@ -159,10 +160,9 @@ def verdict_of(result: OffsetResult) -> tuple[str, str]:
     if result.direction == "in sync":
         headline = f"In sync (audio {size:.0f} ms {side})"
     low, high = result.interval_ms
+    sure = f"= {result.probability:.2f}" if result.probability < 0.995 else "> 0.99"
     seconds = f", from {result.measurable_s:.1f} s of speech" if result.measurable_s else ""
-    return headline, (
-        f"95 % between {low:+.0f} and {high:+.0f} ms, p = {result.probability:.2f}{seconds}"
-    )
+    return headline, (f"95 % between {low:+.0f} and {high:+.0f} ms, p {sure}{seconds}")
 
 
 def _draw_verdict(canvas: _Canvas, result: OffsetResult) -> None:
@@ -223,11 +223,12 @@ def _draw_legend(canvas: _Canvas, panel: _Panel) -> None:
 
 def _draw_matrix(canvas: _Canvas, panel: _Panel, evidence: Evidence) -> None:
     """Lag matrix, one row per stretch of time, dark where lips and sound agree."""
-    rows = np.repeat(evidence.matrix, -(-800 // len(evidence.matrix)), axis=0)
-    picture = Image.fromarray(coloured(rows))
+    start_s, rows = by_time(evidence.rows_s, evidence.matrix)
+    # Many copies of each row keep the enlargement from blending neighbours.
+    picture = Image.fromarray(coloured(np.repeat(rows, -(-800 // len(rows)), axis=0)))
     canvas.paste(picture, panel.x0, panel.y0, panel.x1, panel.y1)
     canvas.box(panel.x0, panel.y0, panel.x1, panel.y1, None, _RULE)
-    start_s, end_s = _time_span(evidence.rows_s)
+    end_s = start_s + len(rows) * ROW_S
     for t_s in _ticks(start_s, end_s, 4):
         y = float(panel.y(1 - (t_s - start_s) / (end_s - start_s)))
         canvas.line([(panel.x0 - 6, y), (panel.x0, y)], _QUIET, 1)
@@ -244,7 +245,7 @@ def _draw_estimate(canvas: _Canvas, panels: tuple[_Panel, _Panel], result: Offse
     upper, lower = panels
     x = float(upper.x(result.offset_ms))
     canvas.area([(x - 8, upper.y0), (x + 8, upper.y0), (x, upper.y0 + 13)], _INK)
-    canvas.area([(x - 8, lower.y1), (x + 8, lower.y1), (x, lower.y1 - 13)], _INK)
+    canvas.area([(x - 8, lower.y1 + 14), (x + 8, lower.y1 + 14), (x, lower.y1 + 1)], _INK)
     side = "ls" if x < WIDTH * 0.75 else "rs"
     shift = 14 if side == "ls" else -14
     canvas.text(x + shift, upper.y0 + 24, f"{result.offset_ms:+.0f} ms", 22, _INK, anchor=side)
@@ -277,13 +278,22 @@ def _draw_faces(
         canvas.paste(_square(bgr), x, y, x + side, y + side)
         for inset in (0, 1):
             canvas.box(x + inset, y + inset, x + side - inset, y + side - inset, None, colour)
-        canvas.text(x + side / 2, y + side + 24, clock(time_s), 18, _QUIET, anchor="ms")
+        canvas.text(x + side / 2, y + side + 24, clock(round(time_s, 1)), 18, _QUIET, anchor="ms")
+
+
+def by_time(rows_s: Values, matrix: Values) -> tuple[float, npt.NDArray[np.float64]]:
+    """Start time, and one row a second from there; the best of several faces, NaN for none."""
+    start_s = float(rows_s.min())
+    second = np.floor((rows_s - start_s) / ROW_S + 1e-6).astype(np.intp)
+    rows = np.full((second.max() + 1, matrix.shape[1]), np.nan)
+    np.fmax.at(rows, second, matrix)
+    return start_s, rows
 
 
 def coloured(matrix: Values) -> npt.NDArray[np.uint8]:
     """Heat map uint8 [rows, K, 3] of a matrix [rows, K]; NaN is grey."""
     known = np.isfinite(matrix)
-    low, high = np.percentile(matrix[known], [5, 99.7]) if known.any() else (0.0, 1.0)
+    low, high = np.percentile(matrix[known], [35, 99.7]) if known.any() else (0.0, 1.0)
     share = np.clip((np.where(known, matrix, low) - low) / max(high - low, 1e-6), 0, 1)
     steps = np.linspace(0, 1, len(_RAMP))
     channels = [np.interp(share, steps, _RAMP[:, k]) for k in range(3)]
@@ -308,11 +318,6 @@ def _ticks(low: float, high: float, count: int) -> list[float]:
     first = int(np.ceil(low / step - 1e-9))
     last = int(np.floor(high / step + 1e-9))
     return [i * step for i in range(first, last + 1)]
-
-
-def _time_span(rows_s: Values) -> tuple[float, float]:
-    step = float(np.median(np.diff(rows_s))) if len(rows_s) > 1 else 1.0
-    return float(rows_s[0]), float(rows_s[-1]) + step
 
 
 def _spread(

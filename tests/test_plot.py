@@ -114,9 +114,17 @@ def test_the_verdict_says_the_direction_in_words() -> None:
 
 
 def test_more_agreement_is_darker_and_the_unknown_is_grey() -> None:
-    colours = coloured(np.array([[0.0, 0.25, 0.5, 1.0, np.nan]])).astype(int)[0]
-    assert np.all(np.diff(colours[:4].sum(axis=1)) < 0)
-    assert np.ptp(colours[4]) < 4
+    colours = coloured(np.array([[0.0, 0.0, 0.0, 0.3, 0.6, 1.0, np.nan]])).astype(int)[0]
+    assert np.all(np.diff(colours[2:6].sum(axis=1)) < 0)
+    assert np.ptp(colours[6]) < 4
+
+
+def test_two_faces_share_their_seconds_and_a_gap_stays_empty() -> None:
+    rows_s = np.array([0.5, 0.5, 1.5, 3.6])
+    matrix = np.array([[0.1, 0.2], [0.4, np.nan], [0.3, 0.3], [0.5, 0.6]])
+    start_s, rows = by_time(rows_s, matrix)
+    assert start_s == 0.5
+    np.testing.assert_array_equal(rows, [[0.4, 0.2], [0.3, 0.3], [np.nan] * 2, [0.5, 0.6]])
 
 
 @pytest.mark.parametrize(

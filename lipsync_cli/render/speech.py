@@ -27,8 +27,8 @@ _CLOSURE_S = 0.010
 _PITCH_S = 0.160
 
 # Lips are ahead of the voice in running speech, by less where they make the sound themselves.
-_LIP_LEAD_S = 0.075
-_LABIAL_LEAD_S = 0.03
+_LIP_LEAD_S = 0.086
+_LABIAL_LEAD_S = 0.036
 
 _LEAD_IN_S = 0.35
 _BREATH_S = 0.24

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync_cli.faces.detect import LOOKS, SCORE_THRESHOLD, FaceDetection, YuNetDetector
+from lipsync_cli.faces.detect import LOOKS, FaceDetection, Look, YuNetDetector
 from lipsync_cli.training.detector_augment import box_sizes
 from lipsync_cli.training.detector_data import CLIP, NEGATIVE, PHOTO, PackedPictures
 from lipsync_cli.training.detector_labels import MATCH_IOU, Bytes, Floats, Labels, iou_matrix
 
 # Candidate thresholds, and the false boxes per hundred face-free pictures that are allowed.
-THRESHOLDS = np.arange(0.30, 0.91, 0.02)
+THRESHOLDS = np.arange(0.40, 0.91, 0.02)
 ALLOWED_FALSE = 2.0
 # Faces of photographs that count, geometric mean of the sides in px.
 _PHOTO_FACE_PX = 20.0
@@ -26,7 +26,6 @@ class DetectorFigures:
     """How well a detector does at a threshold.
 
     Attributes:
-        threshold: score from which a box counts.
         main_face_recall: share of clip frames whose largest agreed face was found (IoU >= 0.5).
         frames: number of those frames.
         false_per_100: boxes per hundred face-free pictures.
@@ -36,7 +35,6 @@ class DetectorFigures:
         ms_320: milliseconds of processor time for a picture of 320 x 180 px, median.
     """
 
-    threshold: float
     main_face_recall: float
     frames: int
     false_per_100: float
@@ -53,34 +51,41 @@ class _Found:
     labels: Labels
     faces: list[FaceDetection]
 
-    def boxes(self, threshold: float) -> Floats:
-        return _boxes([face for face in self.faces if face.score >= threshold])
+    @property
+    def boxes(self) -> Floats:
+        return np.array([face.box for face in self.faces], np.float32).reshape(-1, 4)
 
 
 def evaluate_detector(
-    weights: Path,
-    data: Path,
-    *,
-    threshold: float = SCORE_THRESHOLD,
-    looks: tuple[int, ...] = LOOKS,
+    weights: Path, data: Path, *, looks: tuple[Look, ...] = LOOKS
 ) -> dict[str, float]:
     """Measure an ONNX detector on the held-out pictures of a prepared folder."""
-    return asdict(_figures(_Answers(weights, data, looks, threshold), threshold, weights))
+    return asdict(_figures(_Answers(YuNetDetector(weights, looks=looks), data), weights))
 
 
-def choose_threshold(weights: Path, data: Path, *, looks: tuple[int, ...] = LOOKS) -> float:
-    """The lowest threshold that keeps to the allowed false boxes on held-out training data."""
+def choose_thresholds(weights: Path, data: Path) -> tuple[Look, ...]:
+    """The lowest thresholds that keep to the allowed false boxes on held-out training data.
+
+    Each look is judged alone, with an equal share of what is allowed.
+    """
+    share = ALLOWED_FALSE / len(LOOKS)
+    return tuple(Look(look.side, _lowest(weights, data, look.side, share)) for look in LOOKS)
+
+
+def _lowest(weights: Path, data: Path, side: int, allowed: float) -> float:
+    """Clip frames are judged too: what is no face in them is what the product meets."""
+    lowest = float(THRESHOLDS[0])
+    detector = YuNetDetector(weights, looks=(Look(side, lowest),))
+    answers = _Answers(detector, data)
     for threshold in THRESHOLDS.tolist():
-        # The looks depend on the threshold: the second is taken where the first failed.
-        answers = _Answers(weights, data, looks, threshold)
-        if _false_per_100(answers.negatives, threshold) <= ALLOWED_FALSE:
-            return float(threshold)
-    return float(THRESHOLDS[-1])
+        false = [_false_per_100(kind, threshold) for kind in (answers.negatives, answers.clips)]
+        if max(false) <= allowed:
+            return float(round(threshold, 2))
+    return round(float(THRESHOLDS[-1]), 2)
 
 
 class _Answers:
-    def __init__(self, weights: Path, data: Path, looks: tuple[int, ...], threshold: float) -> None:
-        detector = YuNetDetector(weights, looks=looks, score_threshold=threshold)
+    def __init__(self, detector: YuNetDetector, data: Path) -> None:
         self._pictures = PackedPictures(data)
         self.clips = self._detect(detector, CLIP)
         self.photos = self._detect(detector, PHOTO)
@@ -94,59 +99,55 @@ class _Answers:
         return found
 
 
-def _figures(answers: _Answers, threshold: float, weights: Path) -> DetectorFigures:
-    main = [hit for found in answers.clips if (hit := _main_face(found, threshold)) is not None]
+def _figures(answers: _Answers, weights: Path) -> DetectorFigures:
+    main = [hit for found in answers.clips if (hit := _main_face(found)) is not None]
     return DetectorFigures(
-        threshold=threshold,
         main_face_recall=float(np.mean([hit for hit, _ in main])),
         frames=len(main),
-        false_per_100=_false_per_100(answers.negatives, threshold),
-        clip_false_per_100=_false_per_100(answers.clips, threshold),
-        photo_recall=_photo_recall(answers.photos, threshold),
+        false_per_100=_false_per_100(answers.negatives),
+        clip_false_per_100=_false_per_100(answers.clips),
+        photo_recall=_photo_recall(answers.photos),
         landmark_error=100 * float(np.nanmean([error for hit, error in main if hit])),
         ms_320=_milliseconds(weights),
     )
 
 
-def _main_face(found: _Found, threshold: float) -> tuple[bool, float] | None:
+def _main_face(found: _Found) -> tuple[bool, float] | None:
     """Whether the largest agreed face was found, and its landmark error; None without one."""
     agreed = np.flatnonzero(~found.labels.ignored)
     if not len(agreed):
         return None
     largest = agreed[box_sizes(found.labels.boxes[agreed]).argmax()]
     box = found.labels.boxes[largest]
-    overlap = iou_matrix(box[None], found.boxes(threshold))[0]
+    overlap = iou_matrix(box[None], found.boxes)[0]
     if overlap.max(initial=0.0) < MATCH_IOU:
         return False, float("nan")
-    points = [face.landmarks for face in found.faces if face.score >= threshold][overlap.argmax()]
+    points = found.faces[int(overlap.argmax())].landmarks
     apart = np.linalg.norm(points - found.labels.landmarks[largest], axis=1)
     return True, float(apart.mean() / box_sizes(box[None])[0])
 
 
-def _false_per_100(answers: Iterable[_Found], threshold: float) -> float:
+def _false_per_100(answers: Iterable[_Found], threshold: float = 0.0) -> float:
     counts = []
     for found in answers:
-        touched = iou_matrix(found.boxes(threshold), found.labels.boxes).max(axis=1, initial=0.0)
-        counts.append(int((touched < 0.2).sum()))
+        touched = iou_matrix(found.boxes, found.labels.boxes).max(axis=1, initial=0.0)
+        scores = np.array([face.score for face in found.faces])
+        counts.append(int(((touched < 0.2) & (scores >= threshold)).sum()))
     return 100 * float(np.mean(counts))
 
 
-def _photo_recall(answers: Iterable[_Found], threshold: float) -> float:
+def _photo_recall(answers: Iterable[_Found]) -> float:
     hits: list[bool] = []
     for found in answers:
         counted = ~found.labels.ignored & (box_sizes(found.labels.boxes) >= _PHOTO_FACE_PX)
-        overlap = iou_matrix(found.labels.boxes[counted], found.boxes(threshold))
+        overlap = iou_matrix(found.labels.boxes[counted], found.boxes)
         hits += (overlap.max(axis=1, initial=0.0) >= MATCH_IOU).tolist()
     return float(np.mean(hits))
 
 
-def _boxes(faces: list[FaceDetection]) -> Floats:
-    return np.array([face.box for face in faces], np.float32).reshape(-1, 4)
-
-
 def _milliseconds(weights: Path, repeats: int = 60) -> float:
     """Median processor time of one look at a 320 x 180 picture."""
-    detector = YuNetDetector(weights, looks=(320,))
+    detector = YuNetDetector(weights, looks=LOOKS[:1])
     picture: Bytes = np.random.default_rng(0).integers(0, 256, (180, 320), np.uint8)
     times = []
     for _ in range(repeats):
