@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lipsync_cli.device import choose
 from lipsync_cli.errors import UsageError
 from lipsync_cli.faces.detect import create_detector
 from lipsync_cli.faces.stream import FaceStream, TrackChunk
+from lipsync_cli.media.ahead import ahead
 from lipsync_cli.media.audio import AudioBlock
 from lipsync_cli.media.probe import MediaInfo, probe
 from lipsync_cli.media.reader import ReadStats, read
@@ -157,13 +159,14 @@ class _Pass:
     ) -> None:
         """Read the whole file."""
         stream = SyncStream(self.model, self.reach)
-        for item in read(path, audio_track=audio_track, stats=stats):
-            if isinstance(item, AudioBlock):
-                self.loudness.append(float(np.sqrt(np.mean(item.samples**2))))
-                stream.push_sound(item)
-            else:
-                self._picture(item, stream)
-                _tell(progress, item.pts_s, info)
+        with closing(ahead(read(path, audio_track=audio_track, stats=stats))) as items:
+            for item in items:
+                if isinstance(item, AudioBlock):
+                    self.loudness.append(float(np.sqrt(np.mean(item.samples**2))))
+                    stream.push_sound(item)
+                else:
+                    self._picture(item, stream)
+                    _tell(progress, item.pts_s, info)
         for chunk in self.faces.close():
             self._chunk(chunk, stream)
         self.tracks = stream.close()

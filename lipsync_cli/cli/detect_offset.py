@@ -19,7 +19,7 @@ from lipsync_cli.scoring.tolerance import parse_tolerance
 OUT_OF_TOLERANCE = 4
 CANNOT_TELL = 3
 
-_HEADS = ("from", "to", "offset", "95 % interval", "p")
+_HEADS = ("from", "to", "audio", "95 %", "p")
 
 EPILOG = """[bold]Examples[/]
 [cyan]lipsync detect-offset clip.mp4[/]

@@ -104,7 +104,8 @@ def _cells(part: Any) -> tuple[str, str, str]:
     if part.offset_ms is None:
         return ("cannot tell", "", probability(part.probability))
     interval = interval_words(part.interval_ms) if part.interval_ms else ""
-    return (early_or_late(part.offset_ms), interval, probability(part.probability))
+    offset = early_or_late(part.offset_ms).removeprefix("audio ")
+    return (offset, interval, probability(part.probability))
 
 
 def _direction(result: OffsetResult) -> str:

@@ -75,10 +75,13 @@ def create_detector(name: str = OWN, weights: Path | None = None) -> FaceDetecto
         WeightsError: its file is missing or no model.
         DependencyError: a library that it needs is missing.
     """
-    if name == OWN:
-        return YuNetDetector(weights or locate("face_detector"), rest=_REST)
-    # Imported here because backends builds on this module.
+    # Imported here because both build on this module.
     from lipsync_cli.faces.backends import NAMES, create
+    from lipsync_cli.faces.turn import TurningDetector
+
+    if name == OWN:
+        own = YuNetDetector(weights or locate("face_detector"), rest=_REST)
+        return TurningDetector(own)
 
     if name not in NAMES:
         known = ", ".join((OWN, *NAMES))
