@@ -87,11 +87,8 @@ def run_demo(
     laps.append(perf_counter())
     found = _measure(clip, picture, _part(progress, _RENDERED, _MEASURED))
     laps.append(perf_counter())
-    repairing = _part(progress, _MEASURED, 1.0)
-    fixed = fix_sync(clip, measured=found, overwrite=True, verify=True, progress=repairing)
+    fixed = _repair(clip, found, _part(progress, _MEASURED, 1.0))
     laps.append(perf_counter())
-    if progress is not None:
-        progress(1.0)
     return DemoResult(
         clip=str(clip),
         fixed=fixed.output or str(clip),
@@ -99,20 +96,21 @@ def run_demo(
         seed=seed,
         duration_s=DURATION_S,
         injected_ms=injected_ms,
+        measured_ms=found.offset_ms,
+        interval_ms=found.interval_ms,
+        probability=found.probability,
+        residual_ms=fixed.residual_ms,
+        residual_interval_ms=fixed.residual_interval_ms,
+        applied_ms=fixed.applied_ms,
         seconds=(laps[1] - laps[0], laps[2] - laps[1], laps[3] - laps[2]),
-        **_figures(found, fixed),
     )
 
 
-def _figures(found: OffsetResult, fixed: FixResult) -> dict[str, Any]:
-    return {
-        "measured_ms": found.offset_ms,
-        "interval_ms": found.interval_ms,
-        "probability": found.probability,
-        "residual_ms": fixed.residual_ms,
-        "residual_interval_ms": fixed.residual_interval_ms,
-        "applied_ms": fixed.applied_ms,
-    }
+def _repair(clip: Path, found: OffsetResult, progress: Progress | None) -> FixResult:
+    fixed = fix_sync(clip, measured=found, overwrite=True, verify=True, progress=progress)
+    if progress is not None:
+        progress(1.0)
+    return fixed
 
 
 def error_of(seed: int) -> float:

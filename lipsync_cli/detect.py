@@ -7,12 +7,14 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.device import choose
 from lipsync_cli.errors import UsageError
+from lipsync_cli.faces._cv2 import load_cv2
 from lipsync_cli.faces.detect import create_detector
 from lipsync_cli.faces.stream import FaceStream, TrackChunk
 from lipsync_cli.media.ahead import ahead
@@ -28,7 +30,7 @@ from lipsync_cli.sync.programme import Seen, TrackSpan, read_programme
 from lipsync_cli.sync.stream import SyncStream
 from lipsync_cli.weights import locate
 
-MAX_SEARCH_MS = 15_000.0
+MIN_SEARCH_MS, MAX_SEARCH_MS = 100.0, 15_000.0
 THUMBNAIL = 160  # pixels
 THUMBNAILS = 12
 THUMBNAIL_EVERY_S = 2.0
@@ -44,7 +46,7 @@ class Evidence:
         lags_ms: [K], candidate offsets, ascending; > 0 audio early.
         curve: [K], posterior of the programme.
         diagonal: [K], plain mean of the lag matrix along each diagonal, NaN where unknown.
-        matrix: float32 [rows, K], lag matrix averaged over each second.
+        matrix: float32 [rows, K], lag matrix averaged over each second, NaN where unknown.
         rows_s: [rows], time at which each row starts.
         thumbnails: (time, BGR picture uint8 [h, w, 3], track) of faces that were followed.
     """
@@ -114,13 +116,8 @@ def measure(
         WeightsError, DependencyError: the tool is not complete.
         UsageError: an option is out of range.
     """
-    if not 100.0 <= search_ms <= MAX_SEARCH_MS:
-        raise UsageError(
-            f"cannot search {search_ms:g} ms", hint=f"give 100 to {MAX_SEARCH_MS:g} ms"
-        )
-    info = probe(path)
+    reach, info = _reach(search_ms), probe(path)
     model = load_model(locate("sync"), choose(device))
-    reach = math.ceil(search_ms / (STEP_S * 1000))
     run = _Pass(model, reach, FaceStream(create_detector(face_detector)), evidence)
     stats = ReadStats()
     run.go(path, info, audio_track, stats, progress)
@@ -196,7 +193,8 @@ class _Pass:
         logits = self.model.logits(scores, weight)[0]
         curve = np.exp(logits - logits.max())
         curve = (curve / curve.sum())[:-1].astype(np.float32)
-        rows = np.asarray(whole.cosine / np.maximum(whole.valid, 1), np.float32)
+        known = np.where(whole.valid > 0, whole.valid, np.nan)
+        rows = np.asarray(whole.cosine / known, np.float32)
         chosen = tuple(self.thumbnails)
         return Evidence(grid, curve, whole.diagonal(), rows, whole.start_s, chosen)
 
@@ -215,27 +213,37 @@ class _Pass:
 
     def _thumbnail(self, frame: VideoFrame, chunk: TrackChunk) -> None:
         """Keep a few pictures of faces, evenly thinned out when there are too many."""
-        if self.thumbnails and frame.pts_s - self.thumbnails[-1][0] < THUMBNAIL_EVERY_S:
+        last_s = max((t for t, _, n in self.thumbnails if n == chunk.track), default=-np.inf)
+        if frame.pts_s - last_s < THUMBNAIL_EVERY_S:
             return
         x0, y0, x1, y1 = (chunk.boxes[-1] * frame.scale).tolist()
         margin = 0.35 * (x1 - x0)
         cut = frame.bgr(x0 - margin, y0 - margin, x1 + margin, y1 + margin)
         if cut.size == 0:
             return
-        self.thumbnails.append((frame.pts_s, _shrunk(cut), chunk.track))
+        corner = max(0.0, x0 - margin), max(0.0, y0 - margin)
+        box = (x0 - corner[0], y0 - corner[1], x1 - corner[0], y1 - corner[1])
+        self.thumbnails.append((frame.pts_s, _boxed(cut, box), chunk.track))
         if len(self.thumbnails) > 2 * THUMBNAILS:
             del self.thumbnails[1::2]
 
 
-def _shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    from lipsync_cli.faces._cv2 import load_cv2
-
-    cv2 = load_cv2()
-    size = THUMBNAIL / max(picture.shape[:2])
-    if size >= 1:
-        return picture.copy()
+def _boxed(picture: NDArray[np.uint8], box: tuple[float, ...]) -> NDArray[np.uint8]:
+    """A thumbnail of `picture` with the face's box drawn into it."""
+    cv2: Any = load_cv2()
+    size = min(1.0, THUMBNAIL / max(picture.shape[:2]))
     shape = (max(1, round(picture.shape[1] * size)), max(1, round(picture.shape[0] * size)))
-    return np.asarray(cv2.resize(picture, shape, interpolation=cv2.INTER_AREA), np.uint8)
+    small = np.ascontiguousarray(cv2.resize(picture, shape, interpolation=cv2.INTER_AREA))
+    x0, y0, x1, y1 = (round(v * size) for v in box)
+    return np.asarray(cv2.rectangle(small, (x0, y0), (x1, y1), (255, 255, 255), 1), np.uint8)
+
+
+def _reach(search_ms: float) -> int:
+    """Candidate offsets on either side of 0."""
+    if not MIN_SEARCH_MS <= search_ms <= MAX_SEARCH_MS:
+        limits = f"{MIN_SEARCH_MS:g} to {MAX_SEARCH_MS:g} ms"
+        raise UsageError(f"cannot search {search_ms:g} ms", hint=f"give {limits}")
+    return math.ceil(search_ms / (STEP_S * 1000))
 
 
 def _tell(progress: Progress | None, pts_s: float, info: MediaInfo) -> None:

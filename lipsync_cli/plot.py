@@ -246,7 +246,8 @@ def _draw_estimate(canvas: _Canvas, panels: tuple[_Panel, _Panel], result: Offse
     x = float(upper.x(result.offset_ms))
     canvas.area([(x - 8, upper.y0), (x + 8, upper.y0), (x, upper.y0 + 13)], _INK)
     canvas.area([(x - 8, lower.y1 + 14), (x + 8, lower.y1 + 14), (x, lower.y1 + 1)], _INK)
-    side = "ls" if x < WIDTH * 0.75 else "rs"
+    # Away from the line of perfect sync, as long as there is room.
+    side = "rs" if x > 220 and (result.offset_ms < 0 or x > WIDTH - 160) else "ls"
     shift = 14 if side == "ls" else -14
     canvas.text(x + shift, upper.y0 + 24, f"{result.offset_ms:+.0f} ms", 22, _INK, anchor=side)
 

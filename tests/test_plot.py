@@ -13,6 +13,7 @@ from lipsync_cli.errors import OutputError
 from lipsync_cli.plot import (
     HEIGHT,
     WIDTH,
+    by_time,
     clock,
     coloured,
     draw_evidence,

@@ -19,7 +19,9 @@ def plain_logits(scores: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.concatenate([scores, np.full((len(scores), 1), 6.0)], 1).astype(np.float32)
 
 
-def evidence_at(offset_ms: float, seconds: int, height: float = 0.4, noise: float = 0.05) -> LagEvidence:
+def evidence_at(
+    offset_ms: float, seconds: int, height: float = 0.4, noise: float = 0.05
+) -> LagEvidence:
     rng = np.random.default_rng(1)
     grid = offsets_ms(REACH)
     bins = LagEvidenceBins(REACH)
@@ -54,7 +56,9 @@ def test_nothing_comparable_is_no_estimate() -> None:
 
 def test_more_material_narrows_the_interval() -> None:
     calibration = Calibration(floor_ms=0.0)
-    short, long = (estimate(evidence_at(50, s, noise=0.3), plain_logits, calibration) for s in (5, 60))
+    short, long = (
+        estimate(evidence_at(50, s, noise=0.3), plain_logits, calibration) for s in (5, 60)
+    )
     assert short is not None and long is not None
     widths = [e.interval_ms[1] - e.interval_ms[0] for e in (short, long)]
     assert widths[1] < widths[0]

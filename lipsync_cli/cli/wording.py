@@ -104,7 +104,8 @@ def _cells(part: Any) -> tuple[str, str, str]:
     if part.offset_ms is None:
         return ("cannot tell", "", probability(part.probability))
     interval = interval_words(part.interval_ms) if part.interval_ms else ""
-    offset = early_or_late(part.offset_ms).removeprefix("audio ")
+    side = "early" if part.offset_ms >= 0 else "late"
+    offset = f"{milliseconds(abs(part.offset_ms))} ms {side}"
     return (offset, interval, probability(part.probability))
 
 

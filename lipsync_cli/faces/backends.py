@@ -21,8 +21,8 @@ from lipsync_cli.faces.detect import (
     Floats,
     Luma,
     YuNetDetector,
-    create_detector,
 )
+from lipsync_cli.weights import locate
 
 # Pictures are shrunk to this longer side first: these networks are slow.
 _LOOK = 640
@@ -77,7 +77,8 @@ def create(name: str, weights: Path | None = None) -> FaceDetector:
     if name == "yunet":
         # Through the project's own call, which keeps the landmarks.
         return YuNetDetector(paths[0])
-    return _FaceAlignmentDetector(_loaded(name, backend, paths), create_detector())
+    own = YuNetDetector(locate("face_detector"))
+    return _FaceAlignmentDetector(_loaded(name, backend, paths), own)
 
 
 def _files(name: str, backend: _Backend, weights: Path | None) -> list[Path]:

@@ -17,6 +17,7 @@ from lipsync_cli.sync.model_file import LoadedModel
 
 SILENT = 1e-3  # root mean square of the loudest quarter second
 SEGMENT_S = 10.0
+PICTURES_PER_S = 25.0  # at this rate a second is as good as it gets
 SAME_MS = 45.0  # segments closer than this are one
 
 
@@ -82,7 +83,7 @@ def read_programme(seen: Seen, model: LoadedModel, min_probability: float) -> Of
         frame_rate=seen.frame_rate,
         diagonal_ms=reading.diagonal_ms if reading else None,
         duration_s=seen.duration_s,
-        measurable_s=round(float(whole.weight.sum() / 25), 2) if whole is not None else 0.0,
+        measurable_s=_measurable_s(whole) if whole is not None else 0.0,
         tracks=tuple(_track(n, readings[n], seen, min_probability) for n in sorted(readings)),
         segments=segments,
         warnings=_warnings(segments, reading, seen),
@@ -187,6 +188,13 @@ def _warnings(
     if reading is not None and abs(reading.offset_ms) > seen.reach * 10 - 60:
         found.append("the offset is at the edge of the search range: widen --search-ms")
     return tuple(found)
+
+
+def _measurable_s(whole: LagEvidence) -> float:
+    """Seconds with evidence; two faces in the same second count once."""
+    seconds, place = np.unique(whole.start_s, return_inverse=True)
+    pictures = np.bincount(place, whole.weight, len(seconds))
+    return round(float(np.minimum(BIN_S, pictures / PICTURES_PER_S).sum()), 2)
 
 
 def _interval(reading: Estimate | None) -> tuple[float, float] | None:

@@ -34,6 +34,7 @@ class _Run:
     step: int = 0
     elapsed_s: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
+    summed: int = 0
 
     def save(self, path: Path) -> None:
         state: dict[str, Any] = {
@@ -142,6 +143,7 @@ def _step(run: _Run, composer: Composer, seed: int) -> None:
     run.optimiser.step()
     run.step += 1
     _average(run)
+    run.summed += 1
     for name, value in parts.items():
         run.sums[name] = run.sums.get(name, 0.0) + value.item()
 
@@ -158,6 +160,7 @@ def _average(run: _Run) -> None:
 
 
 def _progress(run: _Run) -> str:
-    parts = "  ".join(f"{name} {value / 100:.3f}" for name, value in run.sums.items())
+    parts = "  ".join(f"{name} {value / run.summed:.3f}" for name, value in run.sums.items())
     run.sums.clear()
+    run.summed = 0
     return f"step {run.step}  {run.elapsed_s / 60:.1f} min  {parts}"
