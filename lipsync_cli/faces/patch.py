@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.faces._cv2 import load_cv2
-from lipsync_cli.faces.crop import MouthGeometry, cut_mouth, mouth_geometry
+from lipsync_cli.faces.crop import CROP_SIDE, MouthGeometry, cut_mouth, mouth_geometry
 
 Luma = npt.NDArray[np.uint8]
 
@@ -33,15 +33,15 @@ class Patch:
     corner: tuple[int, int]
     shrink: int
 
-    def mouth(self, landmarks: npt.ArrayLike) -> Luma:
-        """Cut the aligned mouth out, by landmarks [5, 2] in luma px."""
+    def mouth(self, landmarks: npt.ArrayLike, side: int = CROP_SIDE) -> Luma:
+        """Cut the aligned mouth out, by landmarks [5, 2] in luma px; more px show more around."""
         geometry = mouth_geometry(landmarks)
         local = MouthGeometry(
             (geometry.centre - np.array(self.corner)) / self.shrink,
-            geometry.side / self.shrink,
+            geometry.side / self.shrink * side / CROP_SIDE,
             geometry.angle,
         )
-        return cut_mouth(self.pixels, local)
+        return cut_mouth(self.pixels, local, side=side)
 
 
 def keep_patch(luma: Luma, box: npt.ArrayLike) -> Patch:

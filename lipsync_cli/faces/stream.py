@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lipsync_cli.faces.crop import CROP_SIDE
 from lipsync_cli.faces.detect import FaceDetection, FaceDetector
 from lipsync_cli.faces.shots import ShotSplitter
 from lipsync_cli.faces.track import Track, TrackChunk, link
@@ -57,6 +58,7 @@ class FaceStream:
         min_face_px: smallest face, geometric mean of its box's sides, in source px.
         min_track_s: shorter tracks are dropped.
         gap_s: a face that was not found for so long, or less, is still the same track.
+        crop_side: px of the mouth crops; training asks for a margin to jitter in.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class FaceStream:
         min_face_px: float = 40.0,
         min_track_s: float = 1.0,
         gap_s: float = 1.0,
+        crop_side: int = CROP_SIDE,
     ) -> None:
+        self._crop_side = crop_side
         self.stats = FaceStats()
         self._detector = detector
         self._every = every
@@ -135,7 +139,7 @@ class FaceStream:
             if len(self._tracks) >= _MOST_FACES:
                 return
             if face.size >= self._min_face_px * frame.scale:
-                track = Track(frame, face)
+                track = Track(frame, face, self._crop_side)
                 track.add(frame, face, looked=True)
                 self._tracks.append(track)
 

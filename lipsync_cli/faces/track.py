@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.faces.crop import CROP_SIDE
 from lipsync_cli.faces.detect import FaceDetection
 from lipsync_cli.faces.patch import Patch, keep_patch
 from lipsync_cli.media.video import VideoFrame
@@ -64,7 +65,8 @@ class Track:
     sightings is interpolated, and until the frames after them are known, for smoothing.
     """
 
-    def __init__(self, frame: VideoFrame, seen: FaceDetection) -> None:
+    def __init__(self, frame: VideoFrame, seen: FaceDetection, crop_side: int = CROP_SIDE) -> None:
+        self._crop_side = crop_side
         self.number: int | None = None
         self.seen = seen
         self.seen_s = self.first_s = frame.pts_s
@@ -141,7 +143,7 @@ class Track:
             places = np.arange(-SMOOTHING, SMOOTHING + 1) + self._behind
             window = [self._poses[i] for i in np.clip(places, 0, len(self._poses) - 1)]
             pose = np.mean(window, axis=0)
-            mouth = patch.mouth(pose[4:].reshape(5, 2))
+            mouth = patch.mouth(pose[4:].reshape(5, 2), self._crop_side)
             self._cuts.append(_Cut(pts_s, pose / self._scale, mouth))
             if self._behind < SMOOTHING:
                 self._behind += 1

@@ -17,6 +17,7 @@ from lipsync_cli.sync.model_file import LoadedModel
 
 SILENT = 1e-3  # root mean square of the loudest quarter second
 SEGMENT_S = 10.0
+UNRELATED = 0.3  # less likely than this: the sound is not this face's
 PICTURES_PER_S = 25.0  # at this rate a second is as good as it gets
 SAME_MS = 45.0  # segments closer than this are one
 
@@ -106,7 +107,7 @@ def _why_not(seen: Seen, reading: Estimate | None, min_probability: float) -> st
         return "the sound is silent"
     if reading is None:
         return "too short: less than half a second of picture and sound together"
-    if reading.posterior[-1] >= 0.5:
+    if reading.posterior[-1] >= 0.5 or reading.probability < UNRELATED:
         return "the lips do not follow the sound (voice-over, music, dubbing or a silent face)"
     if reading.probability < min_probability:
         return (

@@ -78,15 +78,21 @@ def evaluate_sync(
     """Accuracy by window length and reliability on speakers of the validation split."""
     from lipsync_cli.training.sync_calibrate import coverage, reliability, sure_about_strangers
     from lipsync_cli.training.sync_calibrate import trials as run_trials
-    from lipsync_cli.training.sync_evaluate import accuracy_table
+    from lipsync_cli.training.sync_evaluate import accuracy_table, matrices, own_by_model
     from lipsync_cli.training.sync_export import load_checkpoint, shipped_calibration
 
     _threads(threads)
-    unseen = _own_offsets(clips, cache, "val")
+    every, trusted = _own_offsets(clips, cache, "val")
     model, calibration = load_checkpoint(run), shipped_calibration()
-    found = run_trials(model, unseen, seed=1)
+    items = matrices(model, every)
+    sure = [m for m in items if m.clip.file in trusted]
+    found = run_trials(model, [c for c in every if c.file in trusted], seed=1)
     answer: dict[str, Any] = {
-        "accuracy": accuracy_table(model, unseen),
+        "clips": len(items),
+        "trusted_clips": len(sure),
+        "against_table": accuracy_table(model, sure, [m.clip.offset_ms for m in sure]),
+        "against_table_all": accuracy_table(model, items, [m.clip.offset_ms for m in items]),
+        "against_itself": accuracy_table(model, items, [own_by_model(m) for m in items]),
         "reliability": reliability(found, calibration),
         "interval_coverage": coverage(found, calibration),
         "sure_about_strangers": sure_about_strangers(found, calibration),
@@ -168,14 +174,15 @@ def _split(clips: Path, cache: Path) -> tuple[list[Any], list[Any]]:
     return hold_out(labelled, HELD_OUT, SPLIT_SEED)
 
 
-def _own_offsets(clips: Path, cache: Path, split: str) -> list[Any]:
-    """In-the-wild clips of a split with the offset that models of other people found."""
+def _own_offsets(clips: Path, cache: Path, split: str) -> tuple[list[Any], set[str]]:
+    """In-the-wild clips with their own offsets, and those whose offset is no guess."""
     from lipsync_cli.training.sync_cache import load_clips
-    from lipsync_cli.training.sync_labels import own_offsets_ms
+    from lipsync_cli.training.sync_labels import MIN_MARGIN, own_offsets_ms
 
     wild = [c for c in load_clips(cache, split) if c.corpus == "wild"]
     own = own_offsets_ms(wild, clips / "lags.csv")
-    return [replace(c, offset_ms=own[c.file][0]) for c in wild if c.file in own]
+    known = [replace(c, offset_ms=own[c.file][0]) for c in wild if c.file in own]
+    return known, {c.file for c in known if own[c.file][1] >= MIN_MARGIN}
 
 
 if __name__ == "__main__":

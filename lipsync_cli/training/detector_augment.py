@@ -27,7 +27,7 @@ Point = npt.NDArray[np.floating[Any]]
 # Smaller faces than this (pixels, geometric mean of the sides) are neither taught nor punished.
 SMALLEST = 9.0
 VISIBLE = 0.4
-QUARTER_TURNS = (0.92, 0.03, 0.02, 0.03)
+QUARTER_TURNS = (0.94, 0.025, 0.01, 0.025)
 LAYER_KINDS = {PHOTO: 0.5, CLIP: 0.5}
 
 

@@ -22,7 +22,7 @@ from lipsync_cli.training.detector_model import STRIDES, Outputs
 # Face sizes (pixels) taught on each level, and the wider range that is not punished there.
 TAUGHT = ((0.0, 40.0), (28.0, 100.0), (72.0, np.inf))
 TOLERATED = ((0.0, 60.0), (20.0, 140.0), (48.0, np.inf))
-BOX_WEIGHT, LANDMARK_WEIGHT = 2.0, 4.0
+BOX_WEIGHT, LANDMARK_WEIGHT = 2.0, 6.0
 NEAR_WEIGHT = 0.3
 
 
