@@ -62,9 +62,11 @@ def test_names_a_missing_file(folder: Path) -> None:
 
 def test_names_the_command_that_repairs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "sync.pt").unlink()
-    for place, command in (("_CHECKOUT", "git -C"), ("_INSTALLED", "pip install")):
+    places = (("_CHECKOUT", "_INSTALLED", "git -C"), ("_INSTALLED", "_CHECKOUT", "pip install"))
+    for place, other, command in places:
         with monkeypatch.context() as patch:
             patch.setattr(weights, place, folder)
+            patch.setattr(weights, other, folder / "absent")
             with pytest.raises(WeightsError) as caught:
                 weights.locate("sync")
             assert command in (caught.value.hint or "")
