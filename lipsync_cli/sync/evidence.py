@@ -68,6 +68,8 @@ class LagEvidence:
 
 def merged(parts: list[LagEvidence]) -> LagEvidence:
     """Bins of several tracks or stretches as one list, in order of time."""
+    if len(parts) == 1:
+        return parts[0]
     order = np.argsort(np.concatenate([p.start_s for p in parts]), kind="stable")
     names = ("start_s", "scores", "weight", "cosine", "valid", "frames")
     return LagEvidence(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in names))

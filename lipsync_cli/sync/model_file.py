@@ -67,3 +67,12 @@ def save_model(model: torch.nn.Module, calibration: Mapping[str, float], path: P
         warnings.simplefilter("ignore")
         scripted = torch.jit.script(model.half().eval())
         torch.jit.save(scripted, str(path), _extra_files={_EXTRA: json.dumps(dict(calibration))})
+
+
+def shipped_weights(path: Path, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """The weights inside a model file, in single precision, to train on from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+    state: dict[str, torch.Tensor] = module.float().state_dict()
+    return state

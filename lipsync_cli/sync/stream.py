@@ -104,8 +104,8 @@ class SyncStream:
             for first, last, end in self._ready(track):
                 self._classify(track, first, last, end)
             if track.ended and len(track.seen) <= track.before:
-                self.finished[number] = track.bins.result()
                 del self.tracks[number]
+                self.finished[number] = track.bins.result()
 
     def _ready(self, track: _Track) -> Iterator[tuple[int, int, int]]:
         """(first, last, end) rows of `seen`: count [first, last), look at [0, end)."""

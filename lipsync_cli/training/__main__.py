@@ -47,8 +47,9 @@ def train_sync(
     minutes: float = 1e6,
     device: str = "cpu",
     threads: Threads = 2,
+    start_from: Path | None = None,
 ) -> None:
-    """Train encoders and classifier jointly."""
+    """Train encoders and classifier jointly, afresh, from a shipped model or a checkpoint."""
     from lipsync_cli.training.sync_train import TrainingPlan, train
 
     _threads(threads)
@@ -57,8 +58,17 @@ def train_sync(
     def tell(step: int, losses: dict[str, float]) -> None:
         typer.echo(f"{step} " + " ".join(f"{k}={v:.3f}" for k, v in losses.items()))
 
+    deadline_s = 60 * minutes
     plan = TrainingPlan(steps=steps)
-    train(kept, run, plan, device=device, on_step=tell, deadline_s=60 * minutes)
+    train(
+        kept,
+        run,
+        plan,
+        device=device,
+        on_step=tell,
+        deadline_s=deadline_s,
+        start_from=start_from,
+    )
 
 
 @app.command()

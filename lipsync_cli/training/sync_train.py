@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lipsync_cli.sync.lag_matrix import lag_matrix
 from lipsync_cli.sync.model import SyncModel
+from lipsync_cli.sync.model_file import shipped_weights
 from lipsync_cli.training.sync_cache import Clip
 from lipsync_cli.training.sync_losses import SyncLoss
 from lipsync_cli.training.sync_samples import REACH, Batch, Sampler
@@ -56,14 +57,17 @@ def train(
     on_step: Callable[[int, dict[str, float]], None] | None = None,
     save_every: int = 200,
     deadline_s: float = math.inf,
+    start_from: Path | None = None,
 ) -> SyncModel:
     """Train (or resume in) `folder`; returns the averaged model.
+
+    A fresh run begins with the weights of `start_from`, a shipped model file, if one is given.
 
     `on_step` is told the step and the mean of each loss since it was last told. The
     learning rate follows steps or, when it is nearer, the share of `deadline_s` spent, all
     resumed runs counted.
     """
-    state = _State.fresh_or_resumed(folder, plan, device)
+    state = _State.fresh_or_resumed(folder, plan, device, start_from)
     batches = _prefetched(_mixed(clips, plan, state.step))
     totals: dict[str, float] = {}
     while state.step < plan.steps:
@@ -123,7 +127,9 @@ class _State:
         self.rng = np.random.default_rng(plan.seed)
 
     @classmethod
-    def fresh_or_resumed(cls, folder: Path, plan: TrainingPlan, device: str) -> _State:
+    def fresh_or_resumed(
+        cls, folder: Path, plan: TrainingPlan, device: str, start_from: Path | None
+    ) -> _State:
         folder.mkdir(parents=True, exist_ok=True)
         state = cls(plan, device)
         (folder / "plan.json").write_text(json.dumps(asdict(plan), indent=1))
@@ -133,6 +139,10 @@ class _State:
             for name in ("model", "losses", "averaged", "optimiser"):
                 getattr(state, name).load_state_dict(saved[name])
             state.step, state.spent_s = saved["step"], saved["spent_s"]
+        elif start_from is not None:
+            weights = shipped_weights(start_from, device)
+            state.model.load_state_dict(weights)
+            state.averaged.load_state_dict(weights)
         return state
 
     def save(self, folder: Path) -> None:
