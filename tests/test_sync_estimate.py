@@ -100,7 +100,7 @@ def test_untrained_classifier_is_the_diagonal_mean() -> None:
 
 
 def test_probability_is_monotonous_and_bounded() -> None:
-    calibration = Calibration(bias=-1, slope=1.2, length=0.3)
-    values = [calibration.probability(m, 50.0) for m in (0.0, 0.3, 0.9, 0.999, 1.0)]
+    calibration = Calibration(bias=-1, slope=1.2, length=0.3, agreement=0.5)
+    values = [calibration.probability(m, 50.0, m) for m in (0.0, 0.3, 0.9, 0.999, 1.0)]
     assert values == sorted(values)
     assert 0 < values[0] < values[-1] < 1

@@ -28,6 +28,10 @@ class Estimate:
         interval_ms: 95 % interval around it.
         probability: calibrated, that it is right within 40 ms.
         posterior: [K + 1], the last entry is "picture and sound do not belong together".
+        mass: posterior within 40 ms of the offset.
+        weight: pictures' worth of evidence.
+        agreement: share of resampled programmes whose answer is within 40 ms of this one.
+        standard_error_ms: scatter of those answers.
         diagonal_ms: offset at the peak of the plain diagonal mean, None where unknown.
     """
 
@@ -36,6 +40,10 @@ class Estimate:
     probability: float
     posterior: NDArray[np.float32]
     diagonal_ms: float | None
+    mass: float
+    weight: float
+    agreement: float
+    standard_error_ms: float
 
 
 def estimate(evidence: LagEvidence, logits: Logits, calibration: Calibration) -> Estimate | None:
@@ -48,11 +56,13 @@ def estimate(evidence: LagEvidence, logits: Logits, calibration: Calibration) ->
     mass = _mass_near(posterior[:-1], grid)
     peak = int(mass.argmax())
     offset = _refined(posterior[:-1], grid, peak)
-    error = _standard_error(evidence, logits, grid, offset)
+    agreement, error = _resampled(evidence, logits, grid, offset)
     half = calibration.half_width_ms(error)
-    probability = calibration.probability(float(mass[peak]), float(weight))
+    sure = float(mass[peak]), float(weight), agreement
+    probability = calibration.probability(*sure)
     interval = (offset - half, offset + half)
-    return Estimate(offset, interval, probability, posterior, diagonal_offset_ms(evidence))
+    diagonal = diagonal_offset_ms(evidence)
+    return Estimate(offset, interval, probability, posterior, diagonal, *sure, error)
 
 
 def diagonal_offset_ms(evidence: LagEvidence) -> float | None:
@@ -87,25 +97,28 @@ def _refined(posterior: NDArray[np.float32], grid: NDArray[np.float64], peak: in
     return float((grid[near] * weights).sum() / weights.sum())
 
 
-def _standard_error(
+def _resampled(
     evidence: LagEvidence, logits: Logits, grid: NDArray[np.float64], offset: float
-) -> float:
-    """Scatter of the estimate in milliseconds over resampled seconds of the same evidence."""
+) -> tuple[float, float]:
+    """Agreement and scatter of the answers of programmes drawn from the same seconds."""
     bins = len(evidence.start_s)
-    if bins < MIN_BINS:
-        sums = evidence.scores.sum(0)[None], evidence.weight.sum()[None]
-        posterior = _softmax(logits(*sums)[:, :-1])[0]
-        near = np.abs(grid - offset) <= 2 * NEAR_MS
-        weights = posterior[near] / max(float(posterior[near].sum()), 1e-12)
-        return float(np.sqrt((weights * (grid[near] - offset) ** 2).sum()))
-    rng = np.random.default_rng(0)
-    times = rng.multinomial(bins, np.full(bins, 1 / bins), RESAMPLES).astype(np.float32)
-    scores, weight = times @ evidence.scores, times @ evidence.weight  # [R, K], [R]
-    posteriors = _softmax(logits(scores, weight)[:, :-1])
+    if bins >= MIN_BINS:
+        rng = np.random.default_rng(0)
+        times = rng.multinomial(bins, np.full(bins, 1 / bins), RESAMPLES).astype(np.float32)
+    else:
+        times = np.ones((1, bins), np.float32)
+    posteriors = _softmax(logits(times @ evidence.scores, times @ evidence.weight)[:, :-1])
     near = np.abs(grid - offset) <= 2 * NEAR_MS
     weights = posteriors[:, near] + 1e-12
-    means = (weights * grid[near]).sum(1) / weights.sum(1)
-    return float(means.std())
+    weights /= weights.sum(1, keepdims=True)
+    if bins < MIN_BINS:
+        # Too little to draw from: what the posterior itself says.
+        same = np.abs(grid - offset) <= NEAR_MS
+        spread = float(np.sqrt((weights[0] * (grid[near] - offset) ** 2).sum()))
+        return float(posteriors[0, same].sum()), spread
+    answers = grid[posteriors.argmax(1)]
+    agreement = float((np.abs(answers - offset) <= NEAR_MS).mean())
+    return agreement, float((weights * grid[near]).sum(1).std())
 
 
 def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:

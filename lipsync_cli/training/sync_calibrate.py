@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lipsync_cli.sync.calibration import Calibration, logit
+from lipsync_cli.sync.calibration import Calibration, features
 from lipsync_cli.sync.estimate import NEAR_MS, estimate
 from lipsync_cli.sync.evidence import LagEvidence, LagEvidenceBins
 from lipsync_cli.sync.model import SyncModel
@@ -18,8 +18,8 @@ from lipsync_cli.training.sync_cache import Clip
 from lipsync_cli.training.sync_evaluate import ClipMatrix, clip_matrix
 
 REACH = 150
+LABEL_ERROR_MS = 20.0  # what two good models differ by on the same clip
 LENGTHS_S = (0.6, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
-NEUTRAL = Calibration(bias=0.0, slope=1.0, length=0.0, spread=1.0, floor_ms=0.0)
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,20 @@ class Trial:
 
     mass: float
     weight: float
+    agreement: float
     none: float
     error_ms: float
     standard_error_ms: float
     length_s: float
 
+    def probability(self, calibration: Calibration) -> float:
+        """What a calibration makes of it."""
+        return calibration.probability(self.mass, self.weight, self.agreement)
+
     @property
     def right(self) -> bool:
-        """Within one frame at 25 fps; an answer about a stranger's sound is never right."""
-        return bool(abs(self.error_ms) <= NEAR_MS)
+        """Within one frame at 25 fps, as far as the label can tell; a stranger's sound never is."""
+        return bool(abs(self.error_ms) <= NEAR_MS + LABEL_ERROR_MS)
 
 
 def trials(
@@ -98,30 +103,29 @@ def _trial(
     model: SyncModel, item: ClipMatrix, rows: NDArray[np.bool_], own_ms: float, length_s: float
 ) -> Trial | None:
     evidence = cut_evidence(model, item, rows)
-    found = estimate(evidence, lambda s, w: logits_of(model, s, w), NEUTRAL)
+    found = estimate(evidence, lambda s, w: logits_of(model, s, w), Calibration())
     if found is None:
         return None
-    mass = 1 / (1 + np.exp(-logit(found.probability)))
-    error = found.offset_ms - own_ms if np.isfinite(own_ms) else np.inf
-    half = (found.interval_ms[1] - found.interval_ms[0]) / 2 / 1.96
-    weight = float(evidence.weight.sum())
-    return Trial(float(mass), weight, float(found.posterior[-1]), float(error), half, length_s)
+    error = float(found.offset_ms - own_ms) if np.isfinite(own_ms) else np.inf
+    none, scatter = float(found.posterior[-1]), found.standard_error_ms
+    return Trial(found.mass, found.weight, found.agreement, none, error, scatter, length_s)
 
 
 def fit(found: Sequence[Trial]) -> dict[str, float]:
     """Calibration constants: logistic regression, then a 95 % interval of the sure answers."""
-    x = np.array([[1.0, logit(t.mass), np.log1p(t.weight)] for t in found])
+    x = np.array([features(t.mass, t.weight, t.agreement) for t in found])
     y = np.array([t.right for t in found], float)
     w = _logistic(x, y)
     p = 1 / (1 + np.exp(-(x @ w)))
     sure = [t for t, q in zip(found, p, strict=True) if q >= 0.9 and t.right]
     spread, floor = _interval(sure)
-    return asdict(Calibration(float(w[0]), float(w[1]), float(w[2]), spread, floor))
+    bias, slope, length, agreement = w.tolist()
+    return asdict(Calibration(bias, slope, length, agreement, spread, floor))
 
 
 def reliability(found: Sequence[Trial], calibration: Calibration) -> list[dict[str, float]]:
     """Stated probability against the share that was right, in bins; and interval coverage."""
-    p = np.array([calibration.probability(t.mass, t.weight) for t in found])
+    p = np.array([t.probability(calibration) for t in found])
     right = np.array([t.right for t in found])
     edges = (0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.001)
     rows = []
@@ -135,7 +139,7 @@ def reliability(found: Sequence[Trial], calibration: Calibration) -> list[dict[s
 
 def coverage(found: Sequence[Trial], calibration: Calibration, at_least: float = 0.9) -> float:
     """Share of sure answers whose 95 % interval holds the truth."""
-    sure = [t for t in found if calibration.probability(t.mass, t.weight) >= at_least]
+    sure = [t for t in found if t.probability(calibration) >= at_least]
     held = [abs(t.error_ms) <= calibration.half_width_ms(t.standard_error_ms) for t in sure]
     return float(np.mean(held)) if held else float("nan")
 
@@ -173,5 +177,5 @@ def sure_about_strangers(
 ) -> float:
     """Share of cuts with somebody else's sound that got a sure answer."""
     foreign = [t for t in found if not np.isfinite(t.error_ms)]
-    sure = [calibration.probability(t.mass, t.weight) >= at_least and t.none < 0.5 for t in foreign]
+    sure = [t.probability(calibration) >= at_least and t.none < 0.5 for t in foreign]
     return float(np.mean(sure)) if sure else float("nan")

@@ -17,12 +17,13 @@ from lipsync_cli.training.sync_cache import Clip
 # Scripted corpora share one recording chain: their mean is surer than any one short clip.
 COMMON_OFFSET = ("GRID", "LRW-AR")
 MIN_MARGIN = 0.006  # below this the estimate of a clip's own offset is a guess
+SURE_MARGIN = 0.02  # from here on it may judge other estimates
 TABLE_RATE = 25.0
 # The table's zero, moved so that in-the-wild and broadcast clips are 0 on average.
 TABLE_ZERO_MS = 8.0
 
 
-def recentre(clips: Sequence[Clip], table: Path) -> list[Clip]:
+def recentre(clips: Sequence[Clip], table: Path, min_margin: float = MIN_MARGIN) -> list[Clip]:
     """Attach own offsets from `table` (file, lag_ms > 0 audio late, margin); drop guesses."""
     offsets = own_offsets_ms(clips, table)
     by_corpus: dict[str, list[float]] = defaultdict(list)
@@ -34,7 +35,7 @@ def recentre(clips: Sequence[Clip], table: Path) -> list[Clip]:
         own, margin = offsets.get(clip.file, (0.0, 0.0))
         if clip.corpus in COMMON_OFFSET:
             kept.append(replace(clip, offset_ms=statistics.median(by_corpus[clip.corpus])))
-        elif margin >= MIN_MARGIN:
+        elif margin >= min_margin:
             kept.append(replace(clip, offset_ms=own))
     return kept
 
