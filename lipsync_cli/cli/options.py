@@ -138,7 +138,7 @@ Threads = Annotated[
         metavar="N",
         rich_help_panel=_MODEL,
         show_default=False,
-        help="Threads of the numeric libraries, per process.",
+        help="Threads of the numeric libraries, per process; half of the cores unless given.",
     ),
 ]
 Weights = Annotated[

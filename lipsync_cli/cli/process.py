@@ -35,7 +35,7 @@ class Setup:
     """What every process that works on inputs is set to.
 
     Attributes:
-        threads: of the numeric libraries; None leaves the choice to them.
+        threads: of the numeric libraries; None gives them half of the cores.
         weights: folder of model files that is looked into first.
         verbose: -1 errors only, 0 warnings, 1 information, 2 everything and FFmpeg's log.
     """
@@ -47,8 +47,8 @@ class Setup:
 
 def apply(setup: Setup, handler: logging.Handler) -> None:
     """Set this process up, before anything heavy is imported."""
-    if setup.threads is not None:
-        set_threads(setup.threads)
+    # Decoding keeps the other half of the cores busy; waiting for it would cost both.
+    set_threads(setup.threads or max(1, available_cores() // 2))
     weights.prefer(setup.weights)
     _log_to(handler, setup.verbose)
     if setup.verbose < 2 and not sys.warnoptions:
