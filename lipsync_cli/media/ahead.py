@@ -38,6 +38,7 @@ class _Line(Generic[T]):
         self._error: BaseException | None = None
 
     def fill(self, items: Iterator[T]) -> None:
+        """Run `items` into the queue until either side ends."""
         try:
             for item in items:
                 if not self._put(item):
@@ -52,6 +53,7 @@ class _Line(Generic[T]):
                 self._changed.notify_all()
 
     def drain(self) -> Iterator[T]:
+        """Take items out until there are no more, then raise what `items` raised."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._ended)
@@ -64,6 +66,7 @@ class _Line(Generic[T]):
             raise self._error
 
     def stop(self) -> None:
+        """Nobody will take items out any more."""
         with self._changed:
             self._stopped = True
             self._waiting.clear()

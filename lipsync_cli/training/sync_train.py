@@ -130,6 +130,7 @@ class _State:
     def fresh_or_resumed(
         cls, folder: Path, plan: TrainingPlan, device: str, start_from: Path | None
     ) -> _State:
+        """The state saved in `folder`, else a new one."""
         folder.mkdir(parents=True, exist_ok=True)
         state = cls(plan, device)
         (folder / "plan.json").write_text(json.dumps(asdict(plan), indent=1))
@@ -146,6 +147,7 @@ class _State:
         return state
 
     def save(self, folder: Path) -> None:
+        """Write the checkpoint, in one step."""
         names = ("model", "losses", "averaged", "optimiser")
         content = {n: getattr(self, n).state_dict() for n in names}
         content |= {"step": self.step, "spent_s": self.spent_s}
