@@ -23,6 +23,7 @@ from lipsync_cli.media.probe import MediaInfo, probe
 from lipsync_cli.media.reader import ReadStats, read
 from lipsync_cli.media.video import VideoFrame
 from lipsync_cli.results import OffsetResult
+from lipsync_cli.sync.estimate import softmax
 from lipsync_cli.sync.evidence import LagEvidence, merged, offsets_ms
 from lipsync_cli.sync.lag_matrix import STEP_S
 from lipsync_cli.sync.model_file import LoadedModel, load_model
@@ -130,7 +131,7 @@ def measure(
         audio_track=audio_track,
         warnings=(*result.warnings, *stats.warnings),
     )
-    return Measurement(result, run.evidence(result) if evidence else None)
+    return Measurement(result, run.evidence() if evidence else None)
 
 
 @dataclass
@@ -144,7 +145,7 @@ class _Pass:
     spans: dict[int, TrackSpan] = field(default_factory=dict)
     tracks: dict[int, LagEvidence] = field(default_factory=dict)
     thumbnails: list[tuple[float, NDArray[np.uint8], int]] = field(default_factory=list)
-    loudness: list[float] = field(default_factory=list)
+    loudness: float = 0.0
 
     def go(
         self,
@@ -159,7 +160,8 @@ class _Pass:
         with closing(ahead(read(path, audio_track=audio_track, stats=stats))) as items:
             for item in items:
                 if isinstance(item, AudioBlock):
-                    self.loudness.append(float(np.sqrt(np.mean(item.samples**2))))
+                    level = float(np.sqrt(np.mean(item.samples**2)))
+                    self.loudness = max(self.loudness, level)
                     stream.push_sound(item)
                 else:
                     self._picture(item, stream)
@@ -177,11 +179,11 @@ class _Pass:
             frame_rate=float(rate) if rate else None,
             duration_s=info.duration_s,
             faces=self.faces.stats,
-            loudness=float(np.max(self.loudness, initial=0.0)),
+            loudness=self.loudness,
             reach=self.reach,
         )
 
-    def evidence(self, result: OffsetResult) -> Evidence:
+    def evidence(self) -> Evidence:
         """The evidence of the programme, for a picture."""
         grid = offsets_ms(self.reach)
         if not self.tracks:
@@ -190,13 +192,11 @@ class _Pass:
             return Evidence(grid, nothing, nothing, np.zeros((0, len(grid)), np.float32), empty)
         whole = merged(list(self.tracks.values()))
         scores, weight = whole.scores.sum(0)[None], whole.weight.sum()[None]
-        logits = self.model.logits(scores, weight)[0]
-        curve = np.exp(logits - logits.max())
-        curve = (curve / curve.sum())[:-1].astype(np.float32)
+        curve = softmax(self.model.logits(scores, weight))[0, :-1]
         known = np.where(whole.valid > 0, whole.valid, np.nan)
         rows = np.asarray(whole.cosine / known, np.float32)
-        chosen = tuple(self.thumbnails)
-        return Evidence(grid, curve, whole.diagonal(), rows, whole.start_s, chosen)
+        pictures = tuple(self.thumbnails)
+        return Evidence(grid, curve, whole.diagonal(), rows, whole.start_s, pictures)
 
     def _picture(self, frame: VideoFrame, stream: SyncStream) -> None:
         for chunk in self.faces.push(frame):

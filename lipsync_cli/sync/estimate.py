@@ -51,11 +51,11 @@ def estimate(evidence: LagEvidence, logits: Logits, calibration: Calibration) ->
     if len(evidence.start_s) == 0 or evidence.frames.sum() == 0:
         return None
     scores, weight = evidence.scores.sum(0), evidence.weight.sum()
-    posterior = _softmax(logits(scores[None], weight[None]))[0]
+    posterior = softmax(logits(scores[None], weight[None]))[0]
     grid = offsets_ms(evidence.reach)
-    mass = _mass_near(posterior[:-1], grid)
+    mass = mass_near(posterior[:-1], grid)
     peak = int(mass.argmax())
-    offset = _refined(posterior[:-1], grid, peak)
+    offset = refined_ms(posterior[:-1], grid, peak)
     agreement, error = _resampled(evidence, logits, grid, offset)
     half = calibration.half_width_ms(error)
     sure = float(mass[peak]), float(weight), agreement
@@ -84,13 +84,13 @@ def peak_ms(curve: NDArray[np.floating], grid: NDArray[np.float64]) -> float:
     return float(grid[i] + np.clip(shift, -0.5, 0.5) * (grid[1] - grid[0]))
 
 
-def _mass_near(posterior: NDArray[np.float32], grid: NDArray[np.float64]) -> NDArray[np.float32]:
+def mass_near(posterior: NDArray[np.float32], grid: NDArray[np.float64]) -> NDArray[np.float32]:
     """Probability within 40 ms of each candidate."""
     cells = round(NEAR_MS / (grid[1] - grid[0]))
     return np.convolve(posterior, np.ones(2 * cells + 1, np.float32), "same")
 
 
-def _refined(posterior: NDArray[np.float32], grid: NDArray[np.float64], peak: int) -> float:
+def refined_ms(posterior: NDArray[np.float32], grid: NDArray[np.float64], peak: int) -> float:
     """Mean of the posterior around its heaviest 80 ms."""
     near = np.abs(grid - grid[peak]) <= NEAR_MS
     weights = posterior[near].astype(np.float64) + 1e-12
@@ -107,7 +107,7 @@ def _resampled(
         times = rng.multinomial(bins, np.full(bins, 1 / bins), RESAMPLES).astype(np.float32)
     else:
         times = np.ones((1, bins), np.float32)
-    posteriors = _softmax(logits(times @ evidence.scores, times @ evidence.weight)[:, :-1])
+    posteriors = softmax(logits(times @ evidence.scores, times @ evidence.weight)[:, :-1])
     near = np.abs(grid - offset) <= 2 * NEAR_MS
     weights = posteriors[:, near] + 1e-12
     weights /= weights.sum(1, keepdims=True)
@@ -121,6 +121,7 @@ def _resampled(
     return agreement, float((weights * grid[near]).sum(1).std())
 
 
-def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits [..., K] to probabilities."""
     powers = np.exp(scores - scores.max(-1, keepdims=True))
     return np.asarray(powers / powers.sum(-1, keepdims=True), np.float32)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.sync.encoders import CROP
-from lipsync_cli.training.sync_cache import RATE, SIDE
+from lipsync_cli.sync.features import SAMPLE_RATE
+from lipsync_cli.training.sync_cache import SIDE
 
 Rng = np.random.Generator
 Crops = NDArray[np.uint8]
@@ -125,7 +126,7 @@ def _tilt(sound: Sound, rng: Rng) -> Sound:
 
 def _echo(sound: Sound, rng: Rng) -> Sound:
     """A decaying noise tail after the direct sound, which keeps its time."""
-    length = int(rng.uniform(0.05, 0.3) * RATE)
+    length = int(rng.uniform(0.05, 0.3) * SAMPLE_RATE)
     tail = rng.normal(0, 1, length) * np.exp(-np.linspace(0, 5, length))
     tail[0] = np.sqrt((tail**2).sum()) * rng.uniform(0.7, 2)
     spectrum = np.fft.rfft(sound, 2 ** int(np.ceil(np.log2(len(sound) + length))))

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 80  # pixels stored
-RATE = 16_000
 
 
 @dataclass(frozen=True)

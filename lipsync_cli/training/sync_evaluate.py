@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lipsync_cli.sync.encoders import AUDIO_FIELD, EMBED_RATE, VISUAL_CONTEXT
-from lipsync_cli.sync.estimate import NEAR_MS, peak_ms
+from lipsync_cli.sync.estimate import NEAR_MS, mass_near, peak_ms, refined_ms
 from lipsync_cli.sync.evidence import offsets_ms
-from lipsync_cli.sync.features import MEL_RATE, log_mel
+from lipsync_cli.sync.features import MEL_RATE, SAMPLE_RATE, log_mel
 from lipsync_cli.sync.lag_matrix import lag_matrix
 from lipsync_cli.sync.model import SyncModel
 from lipsync_cli.training.sync_augment import plain_crops
-from lipsync_cli.training.sync_cache import RATE, Clip, as_float
+from lipsync_cli.training.sync_cache import Clip, as_float
 
 WINDOWS_S = (0.2, 0.6, 1.0, 2.0, 3.0, 5.0, 10.0)
 SPEECH_SHARE = 0.5
@@ -65,10 +65,10 @@ def clip_matrix(
 
 def _speech(clip: Clip, pts_s: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Frames within 20 dB of the loud ones."""
-    half = RATE // 50
+    half = SAMPLE_RATE // 50
     power = np.convolve((clip.sound / 32768.0) ** 2, np.ones(2 * half) / (2 * half), "same")
     level = np.sqrt(np.maximum(power, 0))
-    at = np.clip(((pts_s - clip.t0_s) * RATE).astype(int), 0, len(level) - 1)
+    at = np.clip(((pts_s - clip.t0_s) * SAMPLE_RATE).astype(int), 0, len(level) - 1)
     return np.asarray(level[at] > max(0.1 * np.percentile(level[at], 95), 1e-3))
 
 
@@ -87,15 +87,12 @@ def window_starts(item: ClipMatrix, frames: int, hop: int) -> NDArray[np.int64]:
 def classified_ms(model: SyncModel, windows: Tensor, valid: Tensor) -> NDArray[np.float64]:
     """Offset of each window [N, T, K] by the classifier: heaviest 80 ms of the posterior."""
     grid = offsets_ms(windows.shape[2] // 2)
-    cells = round(NEAR_MS / 10)
     out = []
     for part, ok in zip(torch.split(windows, 64), torch.split(valid, 64), strict=True):
         evidence, weight = model.classifier(part, ok)
         posterior = model.logits(evidence.sum(1), weight.sum(1))[:, :-1].softmax(1).numpy()
         for p in posterior:
-            peak = int(np.convolve(p, np.ones(2 * cells + 1), "same").argmax())
-            near = np.abs(grid - grid[peak]) <= NEAR_MS
-            out.append(float((grid[near] * p[near]).sum() / p[near].sum()))
+            out.append(refined_ms(p, grid, int(mass_near(p, grid).argmax())))
     return np.array(out)
 
 

@@ -17,10 +17,10 @@ from lipsync_cli.sync.encoders import (
     EMBED_RATE,
     VISUAL_CONTEXT,
 )
-from lipsync_cli.sync.features import HOP, MEL_RATE, WINDOW, log_mel
+from lipsync_cli.sync.features import HOP, MEL_RATE, SAMPLE_RATE, WINDOW, log_mel
 from lipsync_cli.sync.lag_matrix import STEP_S
 from lipsync_cli.training.sync_augment import augment_crops, augment_sound, mask_mel, plain_crops
-from lipsync_cli.training.sync_cache import RATE, Clip, as_float
+from lipsync_cli.training.sync_cache import Clip, as_float
 
 REACH = 60  # candidate offsets on either side, 10 ms each
 MAX_SHIFT_S = 0.45  # the true offset is anywhere within this of the grid's centre
@@ -72,7 +72,7 @@ class Sampler:
         self.rng = np.random.default_rng(seed)
         self.weights = self._draw_weights()
         # The longest stretch of sound any sample needs, so that a batch has one shape.
-        context_s = AUDIO_FIELD / MEL_RATE + WINDOW / RATE
+        context_s = AUDIO_FIELD / MEL_RATE + WINDOW / SAMPLE_RATE
         self.span_s = (frames - 1) / 26.0 + 2 * REACH * STEP_S + context_s
 
     def __iter__(self) -> Iterator[Batch]:
@@ -128,13 +128,13 @@ class Sampler:
 
     def _cut(self, clip: Clip, start_s: float) -> tuple[NDArray[np.float32], tuple[int, int]]:
         """`span_s` of sound from `start_s` (to the sample), and the part that truly exists."""
-        n = int(self.span_s * RATE)
-        first = round((start_s - clip.t0_s) * RATE)
+        n = int(self.span_s * SAMPLE_RATE)
+        first = round((start_s - clip.t0_s) * SAMPLE_RATE)
         low, high = max(0, -first), min(n, len(clip.sound) - first)
         if self.augment and self.rng.random() < 0.5:
             # Otherwise the clip's own ends would tell where picture and sound belong together.
-            low += int(self.rng.integers(0, RATE // 4))
-            high -= int(self.rng.integers(0, RATE // 4))
+            low += int(self.rng.integers(0, SAMPLE_RATE // 4))
+            high -= int(self.rng.integers(0, SAMPLE_RATE // 4))
         high = max(low, high)
         sound = np.zeros(n, np.float32)
         sound[low:high] = as_float(clip.sound[first + low : first + high])
@@ -144,8 +144,8 @@ class Sampler:
 
     def _babble(self) -> NDArray[np.float32]:
         sound = self.clips[int(self.rng.integers(len(self.clips)))].sound
-        start = int(self.rng.integers(0, max(1, len(sound) - 2 * RATE)))
-        return as_float(sound[start : start + 4 * RATE])
+        start = int(self.rng.integers(0, max(1, len(sound) - 2 * SAMPLE_RATE)))
+        return as_float(sound[start : start + 4 * SAMPLE_RATE])
 
 
 def _known(inside: tuple[int, int], mel_frames: int) -> NDArray[np.bool_]:
