@@ -193,7 +193,7 @@ class _Pass:
         whole = merged(list(self.tracks.values()))
         scores, weight = whole.scores.sum(0)[None], whole.weight.sum()[None]
         curve = softmax(self.model.logits(scores, weight))[0, :-1]
-        known = np.where(whole.valid > 0, whole.valid, np.nan)
+        known = np.where(whole.valid > 0, whole.valid, np.nan).astype(np.float32)
         rows = np.asarray(whole.cosine / known, np.float32)
         pictures = tuple(self.thumbnails)
         return Evidence(grid, curve, whole.diagonal(), rows, whole.start_s, pictures)

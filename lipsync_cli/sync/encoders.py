@@ -71,7 +71,7 @@ class VisualEncoder(nn.Module):
             SpatialBlock(width * 3 // 2, width * 3, (2, 2)),
             SpatialBlock(width * 3, width * 6, (2, 2)),
         )
-        self.drop = nn.Dropout(0.2)
+        self.drop = nn.Dropout(0.1)
         self.project = nn.Linear(width * 6 * 16, DIM)
         self.temporal = nn.Sequential(TemporalBlock(3), TemporalBlock(3), TemporalBlock(3))
         self.out = nn.Conv1d(DIM, DIM, 1)
@@ -100,7 +100,7 @@ class AudioEncoder(nn.Module):
             SpatialBlock(width, width * 2, (1, 2), trim=2),
             SpatialBlock(width * 2, width * 3, (1, 2), trim=2),
         )
-        self.drop = nn.Dropout(0.2)
+        self.drop = nn.Dropout(0.1)
         self.project = nn.Conv1d(width * 3 * 10, DIM, 1)
         self.temporal = nn.Sequential(
             TemporalBlock(5, AUDIO_DILATIONS[0]),

@@ -27,15 +27,16 @@ class LagEvidence:
         start_s: float64 [N], time at which each bin starts.
         scores: [N, K], classifier evidence; sums over bins add up.
         weight: [N], pictures' worth of evidence in each bin.
-        cosine, valid: [N, K], sum of the lag matrix and number of its valid cells.
+        cosine: float16 [N, K], sum of the lag matrix; only the baseline and pictures need it.
+        valid: uint8 [N, K], number of its valid cells.
         frames: [N], pictures compared with sound.
     """
 
     start_s: NDArray[np.float64]
     scores: Floats
     weight: Floats
-    cosine: Floats
-    valid: Floats
+    cosine: NDArray[np.float16]
+    valid: NDArray[np.uint8]
     frames: Floats
 
     @property
@@ -60,9 +61,9 @@ class LagEvidence:
 
     def diagonal(self) -> Floats:
         """Mean of the lag matrix along each diagonal, NaN where fewer than half are known: [K]."""
-        total = self.valid.sum(0)
+        total = self.valid.sum(0, dtype=np.int64)
         enough = total >= max(1.0, 0.5 * float(self.frames.sum()))
-        mean = self.cosine.sum(0) / np.maximum(total, 1)
+        mean = self.cosine.sum(0, dtype=np.float64) / np.maximum(total, 1)
         return np.where(enough, mean, np.nan).astype(np.float32)
 
 
@@ -76,11 +77,33 @@ def merged(parts: list[LagEvidence]) -> LagEvidence:
 
 
 @dataclass
+class _Bin:
+    """Sums over the pictures of one second."""
+
+    scores: Floats
+    weight: float
+    cosine: Floats | NDArray[np.float16]
+    valid: NDArray[np.uint8]
+    frames: int
+
+    def add(self, later: _Bin) -> None:
+        self.scores = self.scores + later.scores
+        self.weight += later.weight
+        self.cosine = self.cosine.astype(np.float32) + later.cosine
+        self.valid = self.valid + later.valid
+        self.frames += later.frames
+
+    def pack(self) -> None:
+        """Halve what only the baseline and pictures need."""
+        self.cosine = self.cosine.astype(np.float16)
+
+
+@dataclass
 class LagEvidenceBins:
-    """Collects evidence of one track, bin by bin, in memory that grows by 4 kB a second."""
+    """Collects evidence of one track, bin by bin, in memory that grows by 2 kB a second."""
 
     reach: int
-    bins: dict[int, list[Floats]] = field(default_factory=dict)
+    bins: dict[int, _Bin] = field(default_factory=dict)
 
     def add(
         self,
@@ -92,36 +115,36 @@ class LagEvidenceBins:
     ) -> None:
         """Add pictures at `pts_s` [T]; scores, matrix and valid are [T, K], weight is [T]."""
         number = np.floor(pts_s / BIN_S).astype(int)
-        for n in np.unique(number):
+        for n in np.unique(number).tolist():
             rows = number == n
-            known = valid[rows].any(1).sum()
-            sums = [
+            new = _Bin(
                 scores[rows].sum(0),
-                weight[rows].sum(keepdims=True),
+                float(weight[rows].sum()),
                 matrix[rows].sum(0),
-                valid[rows].sum(0).astype(np.float32),
-                np.array([known], np.float32),
-            ]
-            held = self.bins.get(int(n))
-            self.bins[int(n)] = (
-                sums if held is None else [a + b for a, b in zip(held, sums, strict=True)]
+                valid[rows].sum(0, dtype=np.uint8),
+                int(valid[rows].any(1).sum()),
             )
+            if n in self.bins:
+                self.bins[n].add(new)
+                continue
+            self._pack_last()
+            self.bins[n] = new
 
     def result(self) -> LagEvidence:
         """Everything collected so far."""
-        numbers = sorted(self.bins)
         width = 2 * self.reach + 1
-        rows = [self.bins[n] for n in numbers]
-
-        def column(i: int, shape: tuple[int, ...]) -> Floats:
-            return np.array([r[i] for r in rows], np.float32).reshape(shape)
-
-        n = len(rows)
+        rows = [self.bins[n] for n in sorted(self.bins)]
+        shape = (len(rows), width)
         return LagEvidence(
-            np.array(numbers, np.float64) * BIN_S,
-            column(0, (n, width)),
-            column(1, (n,)),
-            column(2, (n, width)),
-            column(3, (n, width)),
-            column(4, (n,)),
+            np.array(sorted(self.bins), np.float64) * BIN_S,
+            np.array([r.scores for r in rows], np.float32).reshape(shape),
+            np.array([r.weight for r in rows], np.float32),
+            np.array([r.cosine for r in rows], np.float16).reshape(shape),
+            np.array([r.valid for r in rows], np.uint8).reshape(shape),
+            np.array([r.frames for r in rows], np.float32),
         )
+
+    def _pack_last(self) -> None:
+        # Pictures come in order of time: what lies before a new second is complete.
+        if self.bins:
+            self.bins[next(reversed(self.bins))].pack()

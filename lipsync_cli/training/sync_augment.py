@@ -136,9 +136,10 @@ def _echo(sound: Sound, rng: Rng) -> Sound:
 
 def _noise(n: int, rng: Rng) -> Sound:
     """White to brown."""
-    spectrum = np.fft.rfft(rng.normal(0, 1, n))
+    whole = 1 << max(n - 1, 1).bit_length()  # transforms of other lengths take ten times as long
+    spectrum = np.fft.rfft(rng.normal(0, 1, whole))
     spectrum *= np.arange(1, len(spectrum) + 1) ** -rng.uniform(0, 1)
-    return np.fft.irfft(spectrum, n).astype(np.float32)
+    return np.fft.irfft(spectrum, whole)[:n].astype(np.float32)
 
 
 def _mix(sound: Sound, noise: Sound, ratio_db: float) -> Sound:
