@@ -137,13 +137,20 @@ def prepare_detector(shared: Path, data: Path, report: bool = False) -> None:
 
 @app.command()
 def train_detector(
-    data: Path, checkpoint: Path, minutes: float = 60.0, threads: Threads = 1
+    data: Path,
+    checkpoint: Path,
+    minutes: float = 60.0,
+    threads: Threads = 1,
+    start_from: Path | None = None,
+    rate: float = 4e-3,
 ) -> None:
-    """Train the face detector, or go on with it."""
+    """Train the face detector, or go on with it; a new run may start from another's weights."""
     _threads(threads)
     from lipsync_cli.training.detector_train import train_detector as train
 
-    train(data, checkpoint, minutes=minutes, log=typer.echo)
+    train(
+        data, checkpoint, minutes=minutes, start_from=start_from, peak_rate=rate, log=typer.echo
+    )
 
 
 @app.command()
@@ -165,6 +172,15 @@ def evaluate_detector(weights: Path, data: Path) -> None:
     from lipsync_cli.training.detector_evaluate import evaluate_detector as evaluate
 
     typer.echo(json.dumps(evaluate(weights, data), indent=1))
+
+
+@app.command()
+def choose_thresholds(weights: Path, data: Path) -> None:
+    """Print the scores that keep to the allowed false boxes on held-out training pictures."""
+    _threads(1)
+    from lipsync_cli.training.detector_evaluate import choose_thresholds as choose
+
+    typer.echo(json.dumps([look._asdict() for look in choose(weights, data)]))
 
 
 def _threads(count: int) -> None:
