@@ -24,10 +24,10 @@ from lipsync_cli.media.reader import ReadStats, read
 from lipsync_cli.media.video import VideoFrame
 from lipsync_cli.results import OffsetResult
 from lipsync_cli.sync.estimate import softmax
-from lipsync_cli.sync.evidence import LagEvidence, merged, offsets_ms
+from lipsync_cli.sync.evidence import LagEvidence, offsets_ms
 from lipsync_cli.sync.lag_matrix import STEP_S
 from lipsync_cli.sync.model_file import LoadedModel, load_model
-from lipsync_cli.sync.programme import Seen, TrackSpan, read_programme
+from lipsync_cli.sync.programme import Seen, TrackSpan, programme_evidence, read_programme
 from lipsync_cli.sync.stream import SyncStream
 from lipsync_cli.weights import locate
 
@@ -186,11 +186,11 @@ class _Pass:
     def evidence(self) -> Evidence:
         """The evidence of the programme, for a picture."""
         grid = offsets_ms(self.reach)
-        if not self.tracks:
+        whole = programme_evidence(self.tracks, self.model)
+        if whole is None:
             empty = np.zeros(0)
             nothing = np.full(len(grid), np.nan, np.float32)
             return Evidence(grid, nothing, nothing, np.zeros((0, len(grid)), np.float32), empty)
-        whole = merged(list(self.tracks.values()))
         scores, weight = whole.scores.sum(0)[None], whole.weight.sum()[None]
         curve = softmax(self.model.logits(scores, weight))[0, :-1]
         known = np.where(whole.valid > 0, whole.valid, np.nan).astype(np.float32)

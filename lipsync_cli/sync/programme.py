@@ -65,9 +65,7 @@ class Seen:
 def read_programme(seen: Seen, model: LoadedModel, min_probability: float) -> OffsetResult:
     """One answer for the whole file, and one for each face and stretch of it."""
     readings = {n: _read(e, model) for n, e in seen.tracks.items()}
-    speaking = [n for n, r in readings.items() if r is not None and r.posterior[-1] < 0.5]
-    used = speaking or [n for n, r in readings.items() if r is not None]
-    whole = merged([seen.tracks[n] for n in used]) if used else None
+    whole = _of_speakers(seen.tracks, readings)
     reading = _read(whole, model) if whole is not None else None
     reason = _why_not(seen, reading, min_probability)
     answered = reading if reason is None else None
@@ -89,6 +87,21 @@ def read_programme(seen: Seen, model: LoadedModel, min_probability: float) -> Of
         segments=segments,
         warnings=_warnings(segments, reading, seen),
     )
+
+
+def programme_evidence(tracks: Mapping[int, LagEvidence], model: LoadedModel) -> LagEvidence | None:
+    """The evidence that the programme's answer rests on: that of the faces that speak."""
+    return _of_speakers(tracks, {n: _read(e, model) for n, e in tracks.items()})
+
+
+def _of_speakers(
+    tracks: Mapping[int, LagEvidence], readings: Mapping[int, Estimate | None]
+) -> LagEvidence | None:
+    """All faces together where none of them seems to speak; None without evidence."""
+    readable = {n: r for n, r in readings.items() if r is not None}
+    speaking = [n for n, r in readable.items() if r.posterior[-1] < 0.5]
+    used = speaking or list(readable)
+    return merged([tracks[n] for n in used]) if used else None
 
 
 def _read(evidence: LagEvidence, model: LoadedModel) -> Estimate | None:
