@@ -25,6 +25,12 @@ def _single_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _no_user_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # What a developer has imported must not decide a test.
+    monkeypatch.setenv("LIPSYNC_STORE", str(tmp_path / "no store"))
+
+
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> ClipFactory:
     """`clip(suffix=".mp4", **fields)` -> path of a shared, read-only beep-and-flash clip."""

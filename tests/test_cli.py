@@ -53,6 +53,7 @@ def _leave_the_process_as_it_was() -> Iterator[None]:
     logger.handlers[:], logger.level, logger.propagate = before[:3]
     av.logging.set_level(before[3])
     weights.prefer(None)
+    weights.use_store(None)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,34 +240,3 @@ def test_other_layers_are_refused() -> None:
     long_end = [*TINY.sound, R(32)]
     with pytest.raises(WeightsError, match="sound encoder"):
         infer_topology(shapes(TINY._replace(sound=long_end)))
-
-
-class Command:
-    def __reduce__(self) -> Any:
-        return os.mkdir, (self.folder,)
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-
-
-def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
-    whole = tmp_path / "whole.pth"
-    torch.save(random_state(TINY), whole)
-    harmful = tmp_path / "harmful.pth"
-    torch.save({"state_dict": Command(str(tmp_path / "made"))}, harmful)
-    contents = {
-        "page.pth": (b"<!DOCTYPE html><html>Quota exceeded", "web page"),
-        "short.pth": (whole.read_bytes()[:5000], "damaged"),
-        "empty.pth": (b"", "damaged"),
-        "harmful.pth": (harmful.read_bytes(), "besides tensors"),
-    }
-    for name, (content, reason) in contents.items():
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(WeightsError, match=reason):
-            read_state(tmp_path / name)
-    assert not (tmp_path / "made").exists()
-    with pytest.raises(WeightsError, match="cannot be read"):
-        read_state(tmp_path / "absent.pth")
-    torch.save({"step": 3}, whole)
-    with pytest.raises(WeightsError, match="no state dict"):
-        read_state(whole)

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -30,6 +30,30 @@ _THREAD_VARIABLES = (
 )
 
 
+def user_store() -> Path | None:
+    """Where this user's imported model files lie: LIPSYNC_STORE, or the usual data folder.
+
+    None where the user has no home.
+    """
+    asked = os.environ.get("LIPSYNC_STORE")
+    if asked:
+        return Path(asked)
+    try:
+        return _data_folder(Path.home()) / "lipsync"
+    except RuntimeError:
+        return None
+
+
+def _data_folder(home: Path) -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support"
+    # The XDG specification has relative paths ignored.
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return data if data.is_absolute() else home / ".local" / "share"
+
+
 @dataclass(frozen=True)
 class Setup:
     """What every process that works on inputs is set to.
@@ -38,11 +62,13 @@ class Setup:
         threads: of the numeric libraries; None gives them half of the cores.
         weights: folder of model files that is looked into first.
         verbose: -1 errors only, 0 warnings, 1 information, 2 everything and FFmpeg's log.
+        store: folder of imported model files.
     """
 
     threads: int | None = None
     weights: Path | None = None
     verbose: int = 0
+    store: Path | None = field(default_factory=user_store)
 
 
 def apply(setup: Setup, handler: logging.Handler) -> None:
@@ -50,6 +76,7 @@ def apply(setup: Setup, handler: logging.Handler) -> None:
     # Decoding keeps the other half of the cores busy; waiting for it would cost both.
     set_threads(setup.threads or max(1, available_cores() // 2))
     weights.prefer(setup.weights)
+    weights.use_store(setup.store)
     _log_to(handler, setup.verbose)
     if setup.verbose < 2 and not sys.warnoptions:
         warnings.simplefilter("ignore")

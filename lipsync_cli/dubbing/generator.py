@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +13,12 @@ from lipsync_cli.device import halve_on_oom
 from lipsync_cli.dubbing.infer import infer_topology
 from lipsync_cli.dubbing.mel import BANDS, WINDOW_COLUMNS
 from lipsync_cli.dubbing.network import Generator
-from lipsync_cli.dubbing.topology import HINT, Topology
+from lipsync_cli.dubbing.topology import Topology
 from lipsync_cli.errors import WeightsError
+from lipsync_cli.weights.reading import read_state
 
 Pictures = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-State = dict[str, torch.Tensor]
 
 # Frames given to the network at once, unless they do not fit.
 _MOST = 64
@@ -110,68 +107,6 @@ def load_generator(path: Path, device: torch.device) -> LoadedGenerator:
     network = Generator(topology)
     network.load_state_dict(state)
     return LoadedGenerator(network, topology, device)
-
-
-def read_state(path: Path) -> State:
-    """Read the tensors of a checkpoint, by their names, without what training left there.
-
-    Takes pickles of old and new format, a state dict or a dict that holds one, and
-    TorchScript archives. Nothing in a pickle is executed.
-
-    Raises:
-        WeightsError: the file cannot be read, or holds something else.
-    """
-    try:
-        content = _read(path)
-    except OSError as error:
-        raise WeightsError(
-            f"cannot be read: {error.strerror or error}", path=path, hint=HINT
-        ) from error
-    except Exception as error:
-        # Unpickling damaged or foreign files raises errors of any kind.
-        raise WeightsError(_what_it_is(path, error), path=path, hint="download it again") from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not _holds_tensors(content):
-        raise WeightsError("holds no state dict", path=path, hint=HINT)
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
-
-
-def _read(path: Path) -> Any:
-    if not _is_torchscript(path):
-        return torch.load(path, map_location="cpu", weights_only=True)
-    with warnings.catch_warnings():
-        # torch.jit announces its retirement; the pinned version still has it.
-        warnings.simplefilter("ignore")
-        module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-    return module.state_dict()
-
-
-def _is_torchscript(path: Path) -> bool:
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            return False
-        with zipfile.ZipFile(file) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _what_it_is(path: Path, error: Exception) -> str:
-    if "unsupported global" in str(error).lower():
-        return "holds Python objects besides tensors, which are not loaded for safety"
-    with path.open("rb") as file:
-        head = file.read(512).lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "is a web page: the download went wrong"
-    return "is damaged, or no PyTorch checkpoint"
-
-
-def _holds_tensors(content: object) -> bool:
-    return (
-        isinstance(content, Mapping)
-        and len(content) > 0
-        and all(isinstance(name, str) for name in content)
-        and all(isinstance(value, torch.Tensor) for value in content.values())
-    )
 
 
 def _compiled(

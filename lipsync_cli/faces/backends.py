@@ -22,7 +22,7 @@ from lipsync_cli.faces.detect import (
     Luma,
     YuNetDetector,
 )
-from lipsync_cli.weights import locate
+from lipsync_cli.weights import find, locate
 
 # Pictures are shrunk to this longer side first: these networks are slow.
 _LOOK = 640
@@ -37,12 +37,16 @@ _USUAL_LANDMARKS = np.array(
 
 @dataclass(frozen=True)
 class _Backend:
-    """A detector of face-alignment: its module, its files (the network first), their source."""
+    """A detector of face-alignment: its module, its files (the network first), their source.
+
+    `imported` is the name that the network has among the user's imported weights.
+    """
 
     module: str
     files: tuple[str, ...]
     source: str
     options: tuple[tuple[str, Any], ...] = ()
+    imported: str | None = None
 
 
 _FAN = "https://www.adrianbulat.com/downloads/python-fan"
@@ -50,7 +54,7 @@ _BLAZE = "https://github.com/hollance/BlazeFace-PyTorch/raw/master"
 _ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet"
 
 _BACKENDS = {
-    "sfd": _Backend("sfd", ("s3fd-619a316812.pth",), _FAN),
+    "sfd": _Backend("sfd", ("s3fd-619a316812.pth",), _FAN, imported="s3fd"),
     "blazeface": _Backend("blazeface", ("blazeface.pth", "anchors.npy"), _BLAZE),
     "blazeface-back": _Backend(
         "blazeface", ("blazefaceback.pth", "anchorsback.npy"), _BLAZE, (("back_model", True),)
@@ -65,8 +69,8 @@ def create(name: str, weights: Path | None = None) -> FaceDetector:
     """Make one of `NAMES`.
 
     Args:
-        weights: the network's file, further files beside it; PyTorch's hub folder, where
-            face-alignment itself keeps them, when None.
+        weights: the network's file, further files beside it; when None, the user's imported
+            weights, then PyTorch's hub folder, where face-alignment itself keeps them.
 
     Raises:
         WeightsError: a file is missing or does not fit.
@@ -82,16 +86,27 @@ def create(name: str, weights: Path | None = None) -> FaceDetector:
 
 
 def _files(name: str, backend: _Backend, weights: Path | None) -> list[Path]:
-    first = weights or _hub_folder() / backend.files[0]
+    first = weights or _imported(backend) or _hub_folder() / backend.files[0]
     paths = [first, *(first.parent / file for file in backend.files[1:])]
     for path in paths:
         if not path.is_file():
             raise WeightsError(
                 f"the face detector {name!r} needs this file",
                 path=path,
-                hint=f"download {backend.source}/{path.name} to it, or use the detector 'own'",
+                hint=f"{_remedy(backend, path)}, or use the detector 'own'",
             )
     return paths
+
+
+def _imported(backend: _Backend) -> Path | None:
+    return find(backend.imported) if backend.imported else None
+
+
+def _remedy(backend: _Backend, path: Path) -> str:
+    by_hand = f"download {backend.source}/{path.name} to it"
+    return (
+        f"lipsync weights fetch {backend.imported}, or {by_hand}" if backend.imported else by_hand
+    )
 
 
 def _hub_folder() -> Path:
