@@ -5,6 +5,7 @@ Names load on first use, so that `import lipsync_cli` stays cheap:
     >>> from lipsync_cli import detect_offset, fix_sync
     >>> detect_offset("clip.mp4").offset_ms      # > 0: the audio is early
     >>> fix_sync("clip.mp4", offset_ms=120.0)    # needs no model
+    >>> score_file("clip.mp4").probability_in_sync
 """
 
 from __future__ import annotations
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
     )
     from lipsync_cli.fix import MeasureOptions, fix_sync, plan_fix
     from lipsync_cli.media.probe import MediaInfo, StreamInfo, probe
-    from lipsync_cli.results import FixPlan, FixResult, OffsetResult, Segment, TrackOffset
+    from lipsync_cli.results import (
+        FixPlan,
+        FixResult,
+        OffsetResult,
+        ScoreResult,
+        Segment,
+        TrackOffset,
+        Verdict,
+    )
+    from lipsync_cli.score import ScoreOptions, score_file
+    from lipsync_cli.scoring.lse_options import LseOptions
     from lipsync_cli.scoring.tolerance import Tolerance
 
 __version__ = "0.1.0"
@@ -42,6 +53,7 @@ __all__ = [
     "FixResult",
     "InputError",
     "LipsyncError",
+    "LseOptions",
     "MeasureOptions",
     "Measurement",
     "MediaInfo",
@@ -50,12 +62,15 @@ __all__ = [
     "NotTrustworthy",
     "OffsetResult",
     "OutputError",
+    "ScoreOptions",
+    "ScoreResult",
     "Segment",
     "StreamInfo",
     "Tolerance",
     "TrackOffset",
     "UnreadableMedia",
     "UsageError",
+    "Verdict",
     "WeightsError",
     "__version__",
     "detect_offset",
@@ -64,6 +79,7 @@ __all__ = [
     "plan_fix",
     "probe",
     "run_demo",
+    "score_file",
 ]
 
 _HOMES = {
@@ -83,7 +99,17 @@ _HOMES = {
     ),
     "fix": ("MeasureOptions", "fix_sync", "plan_fix"),
     "media.probe": ("MediaInfo", "StreamInfo", "probe"),
-    "results": ("FixPlan", "FixResult", "OffsetResult", "Segment", "TrackOffset"),
+    "results": (
+        "FixPlan",
+        "FixResult",
+        "OffsetResult",
+        "ScoreResult",
+        "Segment",
+        "TrackOffset",
+        "Verdict",
+    ),
+    "score": ("ScoreOptions", "score_file"),
+    "scoring.lse_options": ("LseOptions",),
     "scoring.tolerance": ("Tolerance",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -82,6 +82,13 @@ def test_pieces_do_not_change_the_evidence(model: LoadedModel) -> None:
     np.testing.assert_allclose(pieces.scores.sum(0), whole.scores.sum(0), rtol=0.05, atol=0.5)
 
 
+@pytest.mark.parametrize("frames", [74, 75, 76, 78, 79, 138, 140])
+def test_no_length_loses_its_track(model: LoadedModel, frames: int) -> None:
+    """A rest of 65 to 68 pictures was too long for one last step and too short for another."""
+    evidence = run(model, list(sound(0.0, 8, 4000)), list(faces(0.0, frames, 25)))
+    assert evidence.frames.sum() == frames - 10
+
+
 def test_sound_that_ends_early_is_unknown_not_silent(model: LoadedModel) -> None:
     evidence = run(model, list(sound(0.0, 5, 4000)), list(faces(0.0, 250, 25)))
     assert evidence.frames.sum() > 0

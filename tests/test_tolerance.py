@@ -5,12 +5,22 @@ from __future__ import annotations
 import pytest
 
 from lipsync_cli.errors import UsageError
-from lipsync_cli.scoring.tolerance import parse_tolerance
+from lipsync_cli.scoring.tolerance import STANDARDS, parse_tolerance
 
 
 @pytest.mark.parametrize(
     ("name", "early_ms", "late_ms"),
-    [("ebu", 40, 60), ("ITU", 90, 185), ("atsc", 15, 45), ("20,30.5", 20, 30.5), ("0,0", 0, 0)],
+    [
+        ("ebu", 40, 60),
+        ("ebu-production", 5, 15),
+        ("ebu-exchange", 20, 40),
+        ("ebu-distribution", 40, 60),
+        ("ITU", 90, 185),
+        ("itu-detect", 45, 125),
+        ("atsc", 15, 45),
+        ("20,30.5", 20, 30.5),
+        ("0,0", 0, 0),
+    ],
 )
 def test_limits_are_those_published(name: str, early_ms: float, late_ms: float) -> None:
     limits = parse_tolerance(name, frame_rate=None)
@@ -35,3 +45,7 @@ def test_netflix_allows_one_frame_of_the_file() -> None:
 def test_anything_else_is_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match="is no tolerance"):
         parse_tolerance(text, 25.0)
+
+
+def test_names_are_those_they_are_asked_for_by() -> None:
+    assert {name: limits.name for name, limits in STANDARDS.items()} == {n: n for n in STANDARDS}

@@ -1,4 +1,8 @@
-"""One job over many files: in turn or in processes, on after failures, one exit code."""
+"""One job over many files: in turn, in processes or on a cluster, on after failures.
+
+Whatever does the work is an `Executor`: it takes the files and the job and yields an outcome
+for each file, so that reporting, exit codes and --fail-fast are the same for all of them.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +60,24 @@ class Plan:
     Attributes:
         jobs: processes; 1 works in this one.
         fail_fast: stops at the first file that fails or has no answer.
+        cluster: where a Dask cluster is, as `cluster.check_address` reads it; then outcomes
+            come as they arrive instead of in the order of the files.
+        use_gpu: takes one GPU of the cluster per file, where its workers offer any.
     """
 
     jobs: int = 1
     fail_fast: bool = False
     setup: process.Setup = field(default_factory=process.Setup)
+    cluster: str | None = None
+    use_gpu: bool = True
+
+
+class Executor(Protocol):
+    """Where the work is done."""
+
+    def __call__(
+        self, paths: Sequence[Path], job: Job[T], plan: Plan, bar: Bar, /
+    ) -> Generator[Outcome[T], None, None]: ...
 
 
 def run(
@@ -69,26 +86,37 @@ def run(
     show: Callable[[T], int],
     report: Report,
     plan: Plan,
+    *,
+    on_error: Callable[[Path, LipsyncError], None] | None = None,
 ) -> int:
-    """Do the job to every file, report in input order, and return the exit code.
+    """Do the job to every file, report each, and return the exit code.
 
     Args:
         show: reports one value and returns its exit code.
+        on_error: also told of each file that failed.
     """
     process.apply(plan.setup, report.log_handler())
-    worst = 0
+    code = 0
+    work = _executor(plan, len(paths))
     with (
         report.progress(len(paths)) as bar,
-        contextlib.closing(_work(paths, job, plan, bar)) as outcomes,
+        contextlib.closing(work(paths, job, plan, bar)) as outcomes,
     ):
         for outcome in outcomes:
             bar.pause()
-            code = _show(outcome, show, report)
-            worst = max(worst, code, key=_SEVERITY.index)
-            if plan.fail_fast and code in _FAILURES:
+            shown = _show(outcome, show, report)
+            if outcome.error is not None and on_error is not None:
+                on_error(outcome.path, outcome.error)
+            code = worst(code, shown)
+            if plan.fail_fast and shown in _FAILURES:
                 break
             bar.resume()
-    return worst
+    return code
+
+
+def worst(first: int, second: int) -> int:
+    """The worse of two exit codes."""
+    return max(first, second, key=_SEVERITY.index)
 
 
 def attempt(job: Job[T], path: Path, progress: Progress | None = None) -> Outcome[T]:
@@ -115,12 +143,18 @@ def _show(outcome: Outcome[T], show: Callable[[T], int], report: Report) -> int:
         return error.exit_code
 
 
-def _work(
+def _executor(plan: Plan, files: int) -> Executor:
+    if plan.cluster is not None:
+        # Dask is an optional part.
+        from lipsync_cli.cli.cluster import on_cluster
+
+        return on_cluster
+    return _in_processes if plan.jobs > 1 and files > 1 else _in_turn
+
+
+def _in_turn(
     paths: Sequence[Path], job: Job[T], plan: Plan, bar: Bar
 ) -> Generator[Outcome[T], None, None]:
-    if plan.jobs > 1 and len(paths) > 1:
-        yield from _in_processes(paths, job, plan, bar)
-        return
     for path in paths:
         bar.begin(path.name)
         outcome = attempt(job, path, bar.advance)

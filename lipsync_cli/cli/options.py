@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from lipsync_cli.device import check_name
 
-_MANY = "Many files"
+MANY = "Many files"
 _MODEL = "Model and machine"
 
 Files = Annotated[
@@ -56,6 +56,15 @@ Plot = Annotated[
         help="Save a picture of the evidence; for several files a folder of them.",
     ),
 ]
+Export = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        help="Write the segments as markers for an editing program: [cyan].csv[/], "
+        "[cyan].edl[/] or [cyan].otio[/].",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -99,6 +108,41 @@ Verify = Annotated[
         metavar="",
         show_default="when measured",
         help="Measure the lips of the result again.",
+    ),
+]
+
+Method = Annotated[
+    Literal["auto", "timestamps", "samples"],
+    typer.Option(
+        metavar="HOW",
+        help="[cyan]timestamps[/] copies every stream; [cyan]samples[/] moves the sound itself, "
+        "for AVI, MXF and players that ignore edit lists; [cyan]auto[/] takes the first that "
+        "the container allows.",
+    ),
+]
+Drift = Annotated[
+    Literal["audio", "video"],
+    typer.Option(
+        metavar="WHAT",
+        help="Take a drift out by resampling the [cyan]audio[/], or without any loss out of "
+        "the times of the [cyan]video[/].",
+    ),
+]
+Piecewise = Annotated[
+    bool,
+    typer.Option(
+        "--piecewise",
+        metavar="",
+        help="Where the offset changes in steps, move each part by its own.",
+    ),
+]
+OnlyTrack = Annotated[
+    list[int] | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        show_default=False,
+        help="Repair only this audio track, counted from 0; may be repeated. All if left out.",
     ),
 ]
 
@@ -154,13 +198,13 @@ Weights = Annotated[
 
 Recursive = Annotated[
     bool,
-    typer.Option("--recursive", "-r", metavar="", rich_help_panel=_MANY, help="Enter folders."),
+    typer.Option("--recursive", "-r", metavar="", rich_help_panel=MANY, help="Enter folders."),
 ]
 FilesFrom = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        rich_help_panel=_MANY,
+        rich_help_panel=MANY,
         show_default=False,
         help="Read more paths from FILE, one a line or NUL-separated; [cyan]-[/] is stdin.",
     ),
@@ -168,7 +212,7 @@ FilesFrom = Annotated[
 FailFast = Annotated[
     bool,
     typer.Option(
-        "--fail-fast", metavar="", rich_help_panel=_MANY, help="Stop at the first file that fails."
+        "--fail-fast", metavar="", rich_help_panel=MANY, help="Stop at the first file that fails."
     ),
 ]
 Jobs = Annotated[
@@ -178,7 +222,7 @@ Jobs = Annotated[
         "-j",
         min=1,
         metavar="N",
-        rich_help_panel=_MANY,
+        rich_help_panel=MANY,
         help="Files worked on at the same time, in processes of their own.",
     ),
 ]

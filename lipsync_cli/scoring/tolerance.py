@@ -31,10 +31,16 @@ class Tolerance:
         return -self.late_ms <= offset_ms <= self.early_ms
 
 
-# EBU R37 (output feeding the transmitter), ITU-R BT.1359 (acceptability), ATSC IS-191.
 STANDARDS = {
+    # EBU R37: what feeds the transmitter, and what each stage before it may use up.
     "ebu": Tolerance(40.0, 60.0, "ebu"),
+    "ebu-production": Tolerance(5.0, 15.0, "ebu-production"),
+    "ebu-exchange": Tolerance(20.0, 40.0, "ebu-exchange"),
+    "ebu-distribution": Tolerance(40.0, 60.0, "ebu-distribution"),
+    # ITU-R BT.1359: what viewers accept, and what they begin to notice.
     "itu": Tolerance(90.0, 185.0, "itu"),
+    "itu-detect": Tolerance(45.0, 125.0, "itu-detect"),
+    # ATSC IS-191: the input of the encoder.
     "atsc": Tolerance(15.0, 45.0, "atsc"),
 }
 
@@ -45,7 +51,7 @@ _CHOICES = ", ".join([*STANDARDS, *FRAME_STANDARDS])
 
 
 def parse_tolerance(text: str, frame_rate: float | None) -> Tolerance:
-    """Read "ebu", "itu", "atsc", "netflix", or "E,L" in milliseconds.
+    """Read the name of a standard, "netflix", or "E,L" in milliseconds.
 
     Args:
         frame_rate: of the file that is judged, in Hz; only limits in frames need it.

@@ -111,7 +111,7 @@ class SyncStream:
         """(first, last, end) rows of `seen`: count [first, last), look at [0, end)."""
         while True:
             have = len(track.seen) - track.before
-            final = track.ended and have <= CLASSIFY
+            final = track.ended and have < CLASSIFY + CONTEXT
             if have <= 0 or (not final and have < CLASSIFY + CONTEXT):
                 return
             count = have if final else CLASSIFY
