@@ -172,7 +172,11 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
     The matrix [a b; c d] takes x' = a x + c y and y' = b x + d y (ISO 14496-12, 8.3.2).
     """
-    side_data = cast("Iterable[SideData]", frame.side_data)
+    try:
+        side_data = cast("Iterable[SideData]", frame.side_data)
+    except ValueError:
+        # Side data of a kind that PyAV does not know (EXIF in a photograph) hides all the rest.
+        return _turned_by(-frame.rotation % 360)
     matrix = next((s for s in side_data if s.type is SideDataType.DISPLAYMATRIX), None)
     if matrix is None:
         return Orientation()
@@ -180,6 +184,13 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Orientation(True, flip_columns=c < 0, flip_rows=b < 0)
     return Orientation(False, flip_columns=a < 0, flip_rows=d < 0)
+
+
+def _turned_by(rotation: int) -> Orientation:
+    """The orientation without mirroring for clockwise degrees."""
+    return Orientation(
+        rotation in (90, 270), flip_columns=rotation in (90, 180), flip_rows=rotation in (180, 270)
+    )
 
 
 def _check_readable(path: Path) -> None:

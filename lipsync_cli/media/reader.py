@@ -194,7 +194,7 @@ class _Pipe:
             self._audio = AudioReader(audio.time_base or Fraction(1, SAMPLE_RATE))
 
     def run(self, container: InputContainer) -> Iterator[VideoFrame | AudioBlock]:
-        clock = _Clock(container)
+        clock = Clock(container)
         for packet in self._packets(container):
             clock.correct(packet)
             yield from self._frames(packet.decode)
@@ -258,7 +258,7 @@ class _Pipe:
             yield block
 
 
-class _Clock:
+class Clock:
     """Keeps time where the clock of a file starts anew, as in joined transport streams."""
 
     def __init__(self, container: InputContainer) -> None:

@@ -153,23 +153,35 @@ def check(
         OutputError: a packet is missing, or a stream is not where it should be.
     """
     shifted = [index for index in shifted if written[index].pts]
-    pairs = _pair(written, _read(path, progress))
-    whole = pairs
-    if not all(before.is_whole_in(after) for before, after in pairs.values()):
-        # Readers leave out what an edit list hides; it is still in the file.
-        whole = _pair(written, _read(path, options={"ignore_editlist": "1"}))
-    _expect_whole(written, whole, path)
+    pairs, whole = read_back(written, path, progress)
     moves = {i: measure_move(before, after) for i, (before, after) in pairs.items()}
     lifted_ms = _reference(moves, pairs, shifted)
     for index, move in moves.items():
         wanted_ms = lifted_ms + (offset_ms if index in shifted else 0.0)
-        _expect(move, wanted_ms, grid_ms, path, index)
+        expect_move(move, wanted_ms, grid_ms, path, index)
     exact = all(before.same_payload(after) for before, after in whole.values())
     applied_ms = moves[shifted[0]].mean_ms - lifted_ms
     pictures = [pair for pair in pairs.values() if pair[0].kind == "video"]
     unhidden = sum(max(0, before.hidden - after.hidden) for before, after in pictures)
     left_out = sum(max(0, tally.announced - len(tally.sizes)) for tally in written.values())
     return Checked(round(applied_ms, 3), round(lifted_ms, 3), exact, unhidden, left_out)
+
+
+def read_back(
+    written: Mapping[int, Tally], path: Path, progress: Callable[[float], None] | None = None
+) -> tuple[Pairs, Pairs]:
+    """Pair what went into a file with what readers find, and with all that is in it.
+
+    Raises:
+        OutputError: a packet is missing.
+    """
+    pairs = _pair(written, _read(path, progress))
+    whole = pairs
+    if not all(before.is_whole_in(after) for before, after in pairs.values()):
+        # Readers leave out what an edit list hides; it is still in the file.
+        whole = _pair(written, _read(path, options={"ignore_editlist": "1"}))
+    _expect_whole(written, whole, path)
+    return pairs, whole
 
 
 def measure_move(before: Tally, after: Tally) -> Move:
@@ -250,7 +262,8 @@ def _reference(moves: Mapping[int, Move], pairs: Pairs, shifted: Sequence[int]) 
     return moves[still[0]].mean_ms if still else 0.0
 
 
-def _expect(move: Move, wanted_ms: float, grid_ms: float, path: Path, index: int) -> None:
+def expect_move(move: Move, wanted_ms: float, grid_ms: float, path: Path, index: int) -> None:
+    """Raise OutputError unless all packets of a stream moved alike, and as far as wanted."""
     allowed_ms = grid_ms + _SLACK_MS
     if not abs(move.mean_ms - wanted_ms) <= allowed_ms or move.spread_ms > 2 * allowed_ms:
         raise _not_as_asked(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 import av
 import av.error
@@ -67,18 +67,29 @@ class Source:
         covers: payload of the cover pictures by stream index.
         data_tags: four-letter codes of the data streams by stream index.
         foreign: the output is another kind of file.
+        chapters: those of the output.
+        tags: what its tags get beside those of the source.
+        substitutes: by stream index, what adds something else than a copy of the stream.
     """
 
     container: InputContainer
     covers: Mapping[int, bytes]
     data_tags: Mapping[int, str]
     foreign: bool
+    chapters: Sequence[Chapter]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    substitutes: Mapping[int, Substitute] = field(default_factory=dict)
+
+
+# Called anew at every attempt to write the header.
+Substitute: TypeAlias = Callable[[Stream, Output, Source, Attempt], None]
 
 
 def describe_source(container: InputContainer, family: Family, path: Path) -> Source:
     """Learn what `open_output` needs for writing a container of this family."""
     covers = _read_covers(path) if family == "matroska" and _covers(container) else {}
-    return Source(container, covers, _data_tags(container), family_of(container) != family)
+    foreign = family_of(container) != family
+    return Source(container, covers, _data_tags(container), foreign, container.chapters())
 
 
 @contextmanager
@@ -157,8 +168,8 @@ def _write_header(
     try:
         for stream in source.container.streams:
             _add(stream, output, source, attempt)
-        out.metadata.update(kept_tags(source.container.metadata))
-        out.set_chapters([_moved(c, lift_s) for c in source.container.chapters()])
+        out.metadata.update({**kept_tags(source.container.metadata), **source.tags})
+        out.set_chapters([_moved(c, lift_s) for c in source.chapters])
         _start(out)
     except BaseException:
         with suppress(Exception):
@@ -180,8 +191,10 @@ def _start(out: OutputContainer) -> None:
 
 
 def _add(stream: Stream, output: Output, source: Source, attempt: Attempt) -> None:
-    """Add a copy of one source stream, or note why it is left out."""
-    if stream.index in source.covers:
+    """Add a copy of one source stream or what replaces it, or note why it is left out."""
+    if stream.index in source.substitutes:
+        source.substitutes[stream.index](stream, output, source, attempt)
+    elif stream.index in source.covers:
         _attach_cover(stream, output, source.covers[stream.index])
     elif _is_remade(stream, source, attempt):
         return
@@ -191,7 +204,7 @@ def _add(stream: Stream, output: Output, source: Source, attempt: Attempt) -> No
         _leave_out_unknown(stream, output)
     else:
         try:
-            output.streams[stream.index] = _add_copy(stream, output.container, source, attempt)
+            output.streams[stream.index] = add_copy(stream, output.container, source, attempt)
         except ValueError:
             if stream.type != "subtitle" or source.foreign:
                 raise
@@ -220,10 +233,11 @@ def _leave_out_unknown(stream: Stream, output: Output) -> None:
     output.dropped.append(f"{_in_words(stream)} (its format is not known here)")
 
 
-def _add_copy(stream: Stream, out: OutputContainer, source: Source, attempt: Attempt) -> Stream:
+def add_copy(stream: Stream, out: OutputContainer, source: Source, attempt: Attempt) -> Stream:
+    """Add a stream that takes the packets of `stream` as they are."""
     # Without `opaque`, PyAV asks for an encoder of the decoder's name: there is none for AV1.
     copy = out.add_stream_from_template(stream, opaque=True)
-    copy.metadata.update(_stream_tags(stream, source))
+    copy.metadata.update(stream_tags(stream, source))
     copy.disposition = stream.disposition
     if attempt.family == "mpegts" and not source.foreign:
         copy.id = stream.id
@@ -264,7 +278,8 @@ def kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key.lower() not in _OWN_TAGS}
 
 
-def _stream_tags(stream: Stream, source: Source) -> dict[str, str]:
+def stream_tags(stream: Stream, source: Source) -> dict[str, str]:
+    """Tags of a source stream as an output stream of any kind takes them."""
     tags = kept_tags(stream.metadata)
     # A track title of MP4 is read as "name" but written from "title".
     if family_of(source.container) == "iso" and "name" in tags:

@@ -9,10 +9,10 @@ from typing import cast
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.plane import VideoPlane
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from lipsync_cli.media.planes import matrix_of, rows, sampling
 from lipsync_cli.media.probe import Orientation, orientation_of
 
 Picture = npt.NDArray[np.uint8]
@@ -37,9 +37,6 @@ _LUMA_16 = {
 _PLAIN = "yuv420p"
 
 _CHROMA_ALIGN = 4
-# AVColorSpace of RGB, unspecified and reserved.
-_NO_MATRIX = (0, 2, 3)
-_HD_HEIGHT = 720
 _SQUARE = Fraction(1)
 # Wider pixels than anamorphic film's 2:1, with room; beyond that the header is wrong.
 _MAX_PIXEL_ASPECT = 4
@@ -103,7 +100,7 @@ class VideoReader:
     def __init__(self, stream: VideoStream, *, max_rate: float, max_height: int) -> None:
         self._time_base = stream.time_base or Fraction(1, 1000)
         self._frame_s = float(1 / (stream.average_rate or stream.guessed_rate or 25))
-        self._pixel_aspect = _sane_aspect(stream.sample_aspect_ratio)
+        self._pixel_aspect = sane_aspect(stream.sample_aspect_ratio)
         self._spacing_s = 1.0 / max_rate - _SPACING_SLACK_S
         self._max_height = max_height
         self._reformatter = VideoReformatter()
@@ -150,7 +147,8 @@ class VideoReader:
         return VideoFrame(self._kept, pts_s, luma, scale, source)
 
 
-def _sane_aspect(aspect: Fraction | None) -> Fraction:
+def sane_aspect(aspect: Fraction | None) -> Fraction:
+    """The shape of a pixel, square where it is not given or cannot be true."""
     if not aspect or not Fraction(1, _MAX_PIXEL_ASPECT) <= aspect <= _MAX_PIXEL_ASPECT:
         return _SQUARE
     return aspect
@@ -172,17 +170,9 @@ def _luma(picture: av.VideoFrame) -> Picture:
     plane = picture.planes[0]
     shift = _LUMA_16.get(picture.format.name)
     if shift is None:
-        return _rows(plane)[:, : picture.width]
-    words = _rows(plane).view("<u2")[:, : picture.width]
+        return rows(plane)[:, : picture.width]
+    words = rows(plane).view("<u2")[:, : picture.width]
     return (words >> shift).astype(np.uint8)
-
-
-def _rows(plane: VideoPlane) -> Picture:
-    """Bytes of a plane, [height, line size]; rows from top to bottom."""
-    line = plane.line_size
-    data = np.frombuffer(cast("memoryview[int]", plane), np.uint8)
-    rows = data.reshape(plane.height, abs(line))
-    return rows[::-1] if line < 0 else rows
 
 
 def _turned(image: Picture, turn: Orientation) -> Picture:
@@ -215,8 +205,8 @@ def _colour_cut(source: _Source, size: tuple[int, int], box: tuple[int, int, int
     small, (left, top) = _cut(picture, coded)
     converted = source.reformatter.reformat(small, format="bgr24", threads=1)
     width, height = coded[2] - coded[0], coded[3] - coded[1]
-    rows = _rows(converted.planes[0])[:, : converted.width * 3]
-    image = rows.reshape(converted.height, converted.width, 3)
+    lines = rows(converted.planes[0])[:, : converted.width * 3]
+    image = lines.reshape(converted.height, converted.width, 3)
     return _turned(np.ascontiguousarray(image[top : top + height, left : left + width]), turn)
 
 
@@ -249,26 +239,10 @@ def _cut(
     right = min(picture.width, -(-box[2] // _CHROMA_ALIGN) * _CHROMA_ALIGN)
     bottom = min(picture.height, -(-box[3] // _CHROMA_ALIGN) * _CHROMA_ALIGN)
     small = av.VideoFrame(right - left, bottom - top, picture.format.name)
-    small.color_range, small.colorspace = picture.color_range, _colorspace(picture)
+    small.color_range, small.colorspace = picture.color_range, matrix_of(picture)
     for i, (source, target) in enumerate(zip(picture.planes, small.planes, strict=True)):
-        sample_bytes, step_x, step_y = _sampling(picture.format, i)
-        rows = _rows(source)[top // step_y :, left // step_x * sample_bytes :]
-        into = _rows(target)[:, : target.width * sample_bytes]
-        into[:] = rows[: into.shape[0], : into.shape[1]]
+        sample_bytes, step_x, step_y = sampling(picture.format, i)
+        lines = rows(source)[top // step_y :, left // step_x * sample_bytes :]
+        into = rows(target)[:, : target.width * sample_bytes]
+        into[:] = lines[: into.shape[0], : into.shape[1]]
     return small, (box[0] - left, box[1] - top)
-
-
-def _sampling(layout: av.VideoFormat, plane: int) -> tuple[int, int, int]:
-    """Bytes per sample of a plane, and picture pixels per sample in x and in y."""
-    parts = [c for c in layout.components if c.plane == plane]
-    sample_bytes = len(parts) * (1 if parts[0].bits <= 8 else 2)
-    if not parts[0].is_chroma:
-        return sample_bytes, 1, 1
-    return sample_bytes, 8 // layout.chroma_width(8), 8 // layout.chroma_height(8)
-
-
-def _colorspace(picture: av.VideoFrame) -> int:
-    """Matrix of the colour conversion; by picture size where the file does not say."""
-    if picture.colorspace not in _NO_MATRIX:
-        return picture.colorspace
-    return Colorspace.ITU709 if picture.height >= _HD_HEIGHT else Colorspace.ITU601
