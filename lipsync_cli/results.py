@@ -6,6 +6,7 @@ picture), as in ITU-R BT.1359; the repair delays the audio by `offset_ms`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ SCHEMA_VERSION = 1
 
 Status = Literal["measured", "cannot_tell"]
 Direction = Literal["audio early", "audio late", "in sync"]
+Pattern = Literal["constant", "drift", "steps", "unclear"]
+Outcome = Literal["pass", "fail", "not_checkable"]
 
 # Half a frame at 50 fps, rounded: closer than this nobody sees a difference.
 IN_SYNC_MS = 10.0
@@ -62,6 +65,21 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A moment at which the offset changes at once.
+
+    Attributes:
+        size_ms: > 0 the audio is earlier from here on.
+        earliest_s, latest_s: between these it lies; far apart where nobody speaks.
+    """
+
+    time_s: float
+    size_ms: float
+    earliest_s: float
+    latest_s: float
+
+
+@dataclass(frozen=True)
 class OffsetResult:
     """Answer of detect-offset for one file.
 
@@ -74,6 +92,13 @@ class OffsetResult:
         frame_rate: average frame rate of the video stream, in Hz.
         diagonal_ms: the plain diagonal-mean baseline, for comparison only.
         measurable_s: seconds of the programme that carried evidence.
+        pattern: what the offset does over time; None where there is too little to tell. Of
+            "drift" and "steps" offset_ms is the mean, and `segments` tell the rest; "unclear"
+            changes in a way that no few numbers describe.
+        drift_ppm: by which the audio becomes earlier, as in offset(t) = offset_0 + drift * t;
+            None where it does not drift.
+        drift_interval_ppm: 95 % interval, also where it does not drift.
+        steps: moments at which the offset changes at once.
     """
 
     file: str
@@ -93,6 +118,17 @@ class OffsetResult:
     tracks: tuple[TrackOffset, ...] = ()
     segments: tuple[Segment, ...] = ()
     warnings: tuple[str, ...] = ()
+    pattern: Pattern | None = None
+    drift_ppm: float | None = None
+    drift_interval_ppm: tuple[float, float] | None = None
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def worst_ms(self) -> float:
+        """The offset furthest from 0 in any part of a programme where it changes."""
+        changes = self.pattern in ("drift", "steps")
+        parts = [s.offset_ms for s in self.segments if changes and s.offset_ms is not None]
+        return max([self.offset_ms or 0.0, *parts], key=abs)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready record; keys are only ever added."""
@@ -104,19 +140,24 @@ class FixPlan:
     """How fix-sync would repair one file.
 
     Attributes:
-        method: "timestamps" (stream copy with shifted audio timestamps).
+        method: "timestamps" (stream copy with shifted audio timestamps) or "samples" (the sound
+            itself is moved; only it is coded again).
         container: the muxer that writes the result.
-        grid_ms: granularity with which the container stores times.
+        grid_ms: granularity with which sound can be placed.
         notes: what the user should know (dropped streams, edit lists, grids).
+        drift_ppm: drift that is taken out, as in OffsetResult; None for none.
+        steps_s: picture times at which parts meet that are moved by different offsets.
     """
 
     file: str
     output: str
     offset_ms: float
-    method: Literal["timestamps"]
+    method: Literal["timestamps", "samples"]
     container: str
     grid_ms: float
     notes: tuple[str, ...] = ()
+    drift_ppm: float | None = None
+    steps_s: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return _record(self, ok=True)
@@ -130,6 +171,7 @@ class FixResult:
         action: "written", "planned" (--dry-run) or "in_sync" (nothing to repair).
         applied_ms: offset change found by reopening the written file.
         residual_ms: offset re-measured from the lips of the result, when asked for.
+        residuals: the same of each segment, where the offset changed.
         measured: the measurement the repair rests on; None with --offset.
     """
 
@@ -143,8 +185,167 @@ class FixResult:
     residual_interval_ms: tuple[float, float] | None = None
     measured: OffsetResult | None = None
     warnings: tuple[str, ...] = field(default=())
+    residuals: tuple[Segment, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        return _record(self, ok=True)
+
+
+@dataclass(frozen=True)
+class DubResult:
+    """What dub did to one file.
+
+    Attributes:
+        speech: file whose sound the lips now follow.
+        engine: "rewrite" (the speaker's own mouth, from other moments) or "wav2lip".
+        frames, frames_changed: pictures written, and those of them with new lips.
+        tracks: numbers of the face tracks that were given new lips.
+        coverage: 0 to 1, how well the footage could be expected to serve; None for wav2lip.
+        follows: the lips of the written file follow its sound; None where that was not
+            asked for.
+        offset_ms_after, interval_ms_after, probability_after: measured on the written file,
+            as in OffsetResult.
+    """
+
+    file: str
+    speech: str
+    output: str
+    engine: Literal["rewrite", "wav2lip"]
+    frames: int
+    frames_changed: int
+    tracks: tuple[int, ...]
+    coverage: float | None = None
+    follows: bool | None = None
+    offset_ms_after: float | None = None
+    interval_ms_after: tuple[float, float] | None = None
+    probability_after: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return _record(self, ok=True)
+
+
+@dataclass(frozen=True)
+class OutOfLimits:
+    """A stretch of a programme whose offset is outside some limits.
+
+    Attributes:
+        start, end: start_s and end_s as HH:MM:SS:FF at the file's own rate.
+        certain: the whole interval is outside; otherwise only the offset itself.
+    """
+
+    start_s: float
+    end_s: float
+    start: str
+    end: str
+    offset_ms: float
+    interval_ms: tuple[float, float] | None
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a file keeps to the limits of one standard.
+
+    Attributes:
+        early_ms, late_ms: the limits; None where they are in frames and the rate is unknown.
+        borderline: the offset decided, because the interval lies across a limit.
+        reason: why, in words; None for a plain pass.
+        probability: that the offset of the programme is inside the limits.
+        ranges: the stretches that are out.
+    """
+
+    outcome: Outcome
+    early_ms: float | None = None
+    late_ms: float | None = None
+    borderline: bool = False
+    reason: str | None = None
+    probability: float | None = None
+    ranges: tuple[OutOfLimits, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScoreTrack:
+    """LSE figures of one face track of the reference protocol.
+
+    Attributes:
+        frames: pictures of the track, at the protocol's 25 a second.
+        av_offset: in those frames; > 0 audio early.
+        box: mean face box [x0, y0, x1, y1] in pixels; None where the whole frame counts.
+    """
+
+    track: int
+    start_s: float
+    end_s: float
+    frames: int
+    av_offset: int
+    lse_d: float
+    lse_c: float
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """Answer of score for one file: the own model's figures, and LSE where it can be had.
+
+    Attributes:
+        status, reason, offset_ms, interval_ms, direction, probability, offset_frames,
+            frame_rate, duration_s, measurable_s, pattern, drift_ppm, steps: of the own model,
+            as in OffsetResult.
+        probability_in_sync: that the offset is within 40 ms of 0, at any measured moment where
+            it changes; also given where the model cannot tell by how much. None where lips and
+            sound could not be compared.
+        spread_ms: half the distance between the 16th and the 84th percentile of `timeline`,
+            which is the standard deviation of a normal scatter.
+        measurable_share: of the programme, 0 to 1.
+        protocol: of the LSE figures, "tracked" or "lrs"; None without them.
+        lse_d, lse_c, av_offset: as SyncNet's reference defines them, av_offset in frames at
+            25/s, > 0 audio early; None without them, and `lse_reason` says why.
+        valid_overlap: the same three without the reference's zero padding, where asked for.
+        tracks: LSE by face track; faces: offsets by face track of the own model.
+        quality: how near the pictures come to a reference video; `fid` belongs to sets.
+        timeline: (time in s, offset in ms or None) about once a second, from five seconds each.
+        verdicts: by the limits that were asked for.
+        sha256: of the file; settings: a digest of everything else the figures depend on.
+        reused: taken from earlier results instead of being measured.
+    """
+
+    file: str
+    status: Status
+    reason: str | None
+    offset_ms: float | None
+    interval_ms: tuple[float, float] | None
+    direction: Direction | None
+    probability: float
+    offset_frames: float | None
+    frame_rate: float | None
+    probability_in_sync: float | None = None
+    spread_ms: float | None = None
+    duration_s: float | None = None
+    measurable_s: float = 0.0
+    measurable_share: float | None = None
+    pattern: Pattern | None = None
+    drift_ppm: float | None = None
+    steps: tuple[Step, ...] = ()
+    protocol: str | None = None
+    lse_d: float | None = None
+    lse_c: float | None = None
+    av_offset: int | None = None
+    lse_reason: str | None = None
+    valid_overlap: Mapping[str, float | int] | None = None
+    tracks: tuple[ScoreTrack, ...] = ()
+    faces: tuple[TrackOffset, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    timeline: tuple[tuple[float, float | None], ...] = ()
+    quality: Mapping[str, float | int | None] | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    sha256: str = ""
+    settings: str = ""
+    reused: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready record; keys are only ever added."""
         return _record(self, ok=True)
 
 
@@ -158,6 +359,8 @@ def error_record(file: str, code: str, message: str, hint: str | None) -> dict[s
     }
 
 
-def _record(result: OffsetResult | FixPlan | FixResult, *, ok: bool) -> dict[str, Any]:
+def _record(
+    result: OffsetResult | FixPlan | FixResult | DubResult | ScoreResult, *, ok: bool
+) -> dict[str, Any]:
     values = asdict(result)
     return {"schema": SCHEMA_VERSION, "file": values.pop("file"), "ok": ok, **values}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -13,9 +15,10 @@ import typer
 from typer.core import TyperGroup
 
 from lipsync_cli import __version__
-from lipsync_cli.cli import demo, detect_offset, fix_sync, process
+from lipsync_cli.cli import demo, detect_offset, dub, fix_sync, process, score, weights
 from lipsync_cli.cli.report import Report
-from lipsync_cli.errors import LipsyncError
+from lipsync_cli.errors import LipsyncError, OutputError
+from lipsync_cli.media.output import NO_SPACE
 
 EPILOG = """[bold]Start here[/]  [cyan]lipsync demo[/] makes a clip that is out of sync, measures \
 it and repairs it.
@@ -35,6 +38,19 @@ class _Commands(TyperGroup):
         except LipsyncError as error:
             Report(as_json=as_json).error(error)
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            # Only the answers themselves are written without a name.
+            Report().error(OutputError(f"the answer could not be written: {error.strerror}"))
+            _forget_stdout()
+            raise typer.Exit(OutputError.exit_code) from None
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from trying to write what is left, and failing, at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 app = typer.Typer(
@@ -57,7 +73,10 @@ def _add(name: str, command: Callable[..., None], epilog: str, *, needs_input: b
 
 _add("detect-offset", detect_offset.detect_offset, detect_offset.EPILOG, needs_input=True)
 _add("fix-sync", fix_sync.fix_sync, fix_sync.EPILOG, needs_input=True)
+_add("score", score.score, score.EPILOG, needs_input=True)
+_add("dub", dub.dub, dub.EPILOG, needs_input=True)
 _add("demo", demo.demo, demo.EPILOG, needs_input=False)
+app.add_typer(weights.app, name="weights", help=weights.HELP, epilog=weights.EPILOG)
 
 
 def _show_version(wanted: bool) -> None:

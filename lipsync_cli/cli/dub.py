@@ -1,0 +1,238 @@
+"""`lipsync dub`: new speech on an old picture, only the lips change."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipsync_cli.cli import batch, inputs, options, wording
+from lipsync_cli.cli.process import Setup
+from lipsync_cli.cli.report import Report
+from lipsync_cli.device import check_name
+from lipsync_cli.errors import UsageError
+from lipsync_cli.results import DubResult
+
+EPILOG = """[bold]Examples[/]
+[cyan]lipsync dub clip.mp4 spanish.wav[/]  writes clip.dubbed.mp4 and measures its lips
+[cyan]lipsync dub --footage rushes.mp4 clip.mp4 retake.wav[/]  more of the same person to use
+[cyan]lipsync dub --engine wav2lip photo.jpg speech.mp3 -o out.mp4[/]  needs a generator: \
+lipsync weights import wav2lip_gan.pth
+
+[bold]Exit codes[/]  0 written · 1 a file failed · 2 wrong usage · 3 nobody to dub, or the lips of \
+the result do not follow"""
+
+DOES_NOT_FOLLOW = 3
+
+_PICTURE = "Picture"
+_RANGE = "Part of the programme"
+
+
+class Engine(StrEnum):
+    """Who makes the lips."""
+
+    auto = "auto"
+    rewrite = "rewrite"
+    wav2lip = "wav2lip"
+
+
+class Extend(StrEnum):
+    """What follows the last picture when the speech goes on."""
+
+    cut = "cut"
+    freeze = "freeze"
+    loop = "loop"
+    pingpong = "pingpong"
+
+
+def _line(result: DubResult) -> str:
+    """One line: `clip.mp4: new lips in 240 of 250 pictures -> clip.dubbed.mp4 (...)`."""
+    made = f"new lips in {result.frames_changed} of {result.frames} pictures"
+    notes: list[str] = [result.engine]
+    if result.coverage is not None:
+        notes.append(f"footage covers {result.coverage:.0%}")
+    if result.offset_ms_after is not None:
+        notes.append(f"measured: {wording.early_or_late(result.offset_ms_after)}")
+    elif result.follows is False:
+        notes.append("measured: the lips do not follow")
+    target = wording.printable(result.output)
+    return f"{wording.printable(result.file)}: {made} -> {target} ({', '.join(notes)})"
+
+
+def _show(result: DubResult, report: Report) -> int:
+    report.answer(_line(result), result.to_dict())
+    for warning in result.warnings:
+        report.warning(f"{result.file}: {warning}")
+    return DOES_NOT_FOLLOW if result.follows is False else 0
+
+
+def dub(
+    *,
+    video: Annotated[
+        Path, typer.Argument(metavar="VIDEO", show_default=False, help="Who is to be dubbed.")
+    ],
+    speech: Annotated[
+        Path,
+        typer.Argument(metavar="SPEECH", show_default=False, help="Any file with the new sound."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            show_default=False,
+            help="File to write; NAME.dubbed.EXT beside the video if left out.",
+        ),
+    ] = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="[cyan]rewrite[/] borrows the speaker's own mouth from other moments, "
+            "[cyan]wav2lip[/] draws it with an imported generator; [cyan]auto[/] draws where "
+            "there is one.",
+        ),
+    ] = Engine.auto,
+    footage: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", show_default=False, help="More video of the same person; repeatable."
+        ),
+    ] = None,
+    generator: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="A Wav2Lip checkpoint to draw with."),
+    ] = None,
+    face: Annotated[
+        str,
+        typer.Option(
+            metavar="WHO",
+            help="[cyan]speaker[/] of the original, [cyan]largest[/], or a number in order of "
+            "appearance, from 0.",
+        ),
+    ] = "speaker",
+    keep_original: Annotated[
+        bool,
+        typer.Option(
+            "--keep-original-audio-track", metavar="", help="Keep the old sound as a second track."
+        ),
+    ] = False,
+    audio_track: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Audio track of SPEECH, from 0.")
+    ] = 0,
+    audio_shift: Annotated[
+        float,
+        typer.Option(metavar="MS", help="wav2lip: > 0 moves the lips later, < 0 earlier."),
+    ] = -40.0,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", metavar="", help="Measure the result's lips.")
+    ] = True,
+    start: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", rich_help_panel=_RANGE, show_default=False, help="Write from this second."
+        ),
+    ] = None,
+    end: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", rich_help_panel=_RANGE, show_default=False, help="Write up to this second."
+        ),
+    ] = None,
+    preview: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5,
+            metavar="S",
+            rich_help_panel=_RANGE,
+            show_default=False,
+            help="Write only so many seconds.",
+        ),
+    ] = None,
+    extend: Annotated[
+        Extend,
+        typer.Option(
+            rich_help_panel=_RANGE, help="What is shown when the speech outlasts the picture."
+        ),
+    ] = Extend.freeze,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=_PICTURE,
+            show_default="as the source",
+            help="Video format: h264, hevc, vp9, prores, ...",
+        ),
+    ] = None,
+    crf: Annotated[
+        float | None,
+        typer.Option(
+            metavar="Q",
+            rich_help_panel=_PICTURE,
+            show_default="near the source",
+            help="Quality on the encoder's scale; smaller is better.",
+        ),
+    ] = None,
+    lossless: Annotated[
+        bool,
+        typer.Option(
+            "--lossless",
+            metavar="",
+            rich_help_panel=_PICTURE,
+            help="Untouched pixels stay exactly as decoded.",
+        ),
+    ] = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    face_detector: options.FaceDetector = "own",
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    weights: options.Weights = None,
+) -> None:
+    """Put new speech on a video and give the speaker [bold]lips that follow it[/].
+
+    Only the lower face of one person changes; every other pixel, the times of the pictures,
+    their size, and all other streams stay. The file says that its picture was composed.
+    Dub people only with their consent.
+    """
+    check_name(device)
+    inputs.refuse_folder(video)
+    report = Report(as_json=as_json, quiet=quiet, verbose=verbose)
+    if preview is not None:
+        end = _earlier(end, (start or 0.0) + preview)
+
+    def job(path: Path, progress: batch.Progress | None) -> DubResult:
+        from lipsync_cli.dub import DubOptions
+        from lipsync_cli.dub import dub as run
+        from lipsync_cli.media.encoders import EncoderOptions
+
+        how = DubOptions(
+            engine=engine.value,
+            generator=generator,
+            footage=tuple(footage or ()),
+            face=face,
+            start_s=start,
+            end_s=end,
+            extend=extend.value,
+            keep_original=keep_original,
+            audio_track=audio_track,
+            audio_shift_ms=audio_shift,
+            verify=verify,
+            face_detector=face_detector,
+            device=device,
+            video=EncoderOptions(codec=codec, crf=crf, lossless=lossless),
+        )
+        return run(path, speech, output, options=how, overwrite=overwrite, progress=progress)
+
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"--end {end:g} is not after --start {start:g}")
+    plan = batch.Plan(setup=Setup(threads, weights, report.verbose))
+    raise typer.Exit(batch.run([video], job, lambda done: _show(done, report), report, plan))
+
+
+def _earlier(first: float | None, second: float) -> float:
+    return second if first is None else min(first, second)
