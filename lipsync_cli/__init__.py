@@ -1,11 +1,12 @@
-"""Measure and repair the audio-to-video offset of talking-head clips.
+"""Measure, repair and score the sync of voice and lips in talking-head clips, and dub them.
 
 Names load on first use, so that `import lipsync_cli` stays cheap:
 
-    >>> from lipsync_cli import detect_offset, fix_sync
+    >>> from lipsync_cli import detect_offset, dub_video, fix_sync, score_file
     >>> detect_offset("clip.mp4").offset_ms      # > 0: the audio is early
     >>> fix_sync("clip.mp4", offset_ms=120.0)    # needs no model
     >>> score_file("clip.mp4").probability_in_sync
+    >>> dub_video("clip.mp4", "speech.wav").follows
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lipsync_cli.demo import DemoResult, run_demo
     from lipsync_cli.detect import Evidence, Measurement, detect_offset, measure
+    from lipsync_cli.dub import DubOptions, dub_video
     from lipsync_cli.errors import (
         DependencyError,
         InputError,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from lipsync_cli.fix import MeasureOptions, fix_sync, plan_fix
     from lipsync_cli.media.probe import MediaInfo, StreamInfo, probe
     from lipsync_cli.results import (
+        DubResult,
         FixPlan,
         FixResult,
         OffsetResult,
@@ -48,6 +51,8 @@ __version__ = "0.1.0"
 __all__ = [
     "DemoResult",
     "DependencyError",
+    "DubOptions",
+    "DubResult",
     "Evidence",
     "FixPlan",
     "FixResult",
@@ -74,6 +79,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "detect_offset",
+    "dub_video",
     "fix_sync",
     "measure",
     "plan_fix",
@@ -85,6 +91,7 @@ __all__ = [
 _HOMES = {
     "demo": ("DemoResult", "run_demo"),
     "detect": ("Evidence", "Measurement", "detect_offset", "measure"),
+    "dub": ("DubOptions", "dub_video"),
     "errors": (
         "DependencyError",
         "InputError",
@@ -100,6 +107,7 @@ _HOMES = {
     "fix": ("MeasureOptions", "fix_sync", "plan_fix"),
     "media.probe": ("MediaInfo", "StreamInfo", "probe"),
     "results": (
+        "DubResult",
         "FixPlan",
         "FixResult",
         "OffsetResult",

@@ -97,7 +97,7 @@ def default_output(video: Path) -> Path:
     return video.with_name(f"{video.stem}.dubbed{suffix}")
 
 
-def dub(
+def dub_video(
     video: str | Path,
     speech: str | Path,
     output: str | Path | None = None,

@@ -13,7 +13,7 @@ from conftest import ClipFactory
 from numpy.typing import NDArray
 from PIL import Image
 
-from lipsync_cli.dub import DubOptions, default_output, dub
+from lipsync_cli.dub import DubOptions, default_output, dub_video
 from lipsync_cli.dubbing.designs import design
 from lipsync_cli.dubbing.network import Generator
 from lipsync_cli.errors import NotTrustworthy, OutputError, UsageError, WeightsError
@@ -51,7 +51,7 @@ def test_only_the_lower_face_changes_and_the_lips_follow(
 ) -> None:
     told: list[float] = []
     options = DubOptions(engine="rewrite", extend="cut", video=LOSSLESS)
-    result = dub(talking, speech, tmp_path / "out.mp4", options=options, progress=told.append)
+    result = dub_video(talking, speech, tmp_path / "out.mp4", options=options, progress=told.append)
     before_s, before = decoded(talking)
     after_s, after = decoded(tmp_path / "out.mp4")
     assert after_s == before_s
@@ -71,7 +71,7 @@ def test_the_picture_outlasts_longer_speech(
     talking: Path, speech: Path, tmp_path: Path, extend: str
 ) -> None:
     options = DubOptions(engine="rewrite", extend=extend, verify=False)  # type: ignore[arg-type]
-    result = dub(talking, speech, tmp_path / "out.mp4", options=options)
+    result = dub_video(talking, speech, tmp_path / "out.mp4", options=options)
     times, pictures = decoded(tmp_path / "out.mp4")
     assert times[-1] == pytest.approx(LONGER, abs=0.1)
     np.testing.assert_allclose(np.diff(times), 0.04, atol=1e-3)
@@ -91,7 +91,7 @@ def test_shorter_speech_leaves_the_rest_alone(
 ) -> None:
     short = clip(".wav", vcodec=None, duration_s=2.0)
     options = DubOptions(engine="rewrite", verify=False, video=LOSSLESS)
-    dub(talking, short, tmp_path / "out.mp4", options=options)
+    dub_video(talking, short, tmp_path / "out.mp4", options=options)
     _, before = decoded(talking)
     _, after = decoded(tmp_path / "out.mp4")
     assert len(before) == len(after)
@@ -100,7 +100,7 @@ def test_shorter_speech_leaves_the_rest_alone(
 
 def test_a_part_and_its_original_sound(talking: Path, speech: Path, tmp_path: Path) -> None:
     options = DubOptions(engine="rewrite", start_s=1.0, end_s=3.0, keep_original=True, verify=False)
-    result = dub(talking, speech, tmp_path / "out.mkv", options=options)
+    result = dub_video(talking, speech, tmp_path / "out.mkv", options=options)
     assert result.frames == 50
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert len(container.streams.audio) == 2
@@ -119,7 +119,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_generator_draws(talking: Path, speech: Path, tmp_path: Path, generator: Path) -> None:
     options = DubOptions(generator=generator, extend="cut", verify=False, video=LOSSLESS)
-    result = dub(talking, speech, tmp_path / "out.mp4", options=options)
+    result = dub_video(talking, speech, tmp_path / "out.mp4", options=options)
     before_s, before = decoded(talking)
     after_s, after = decoded(tmp_path / "out.mp4")
     assert result.engine == "wav2lip" and result.coverage is None
@@ -134,9 +134,9 @@ def test_a_photograph_speaks_with_a_generator_only(
     photo, out = tmp_path / "photo.png", tmp_path / "out.mp4"
     Image.fromarray(skimage.data.astronaut()[:256, 96:352]).save(photo)
     with pytest.raises(NotTrustworthy, match="photograph"):
-        dub(photo, speech, out, options=DubOptions(engine="rewrite"))
+        dub_video(photo, speech, out, options=DubOptions(engine="rewrite"))
     options = DubOptions(generator=generator, verify=False)
-    result = dub(photo, speech, out, options=options)
+    result = dub_video(photo, speech, out, options=options)
     times, _ = decoded(out)
     assert times[-1] == pytest.approx(LONGER, abs=0.1)
     assert result.frames_changed > 0.9 * len(times)
@@ -147,20 +147,20 @@ def test_what_cannot_be_dubbed_is_said_and_nothing_is_written(
 ) -> None:
     out = tmp_path / "out.mp4"
     with pytest.raises(NotTrustworthy, match="face"):
-        dub(clip(".mp4", duration_s=2.0), speech, out)
+        dub_video(clip(".mp4", duration_s=2.0), speech, out)
     with pytest.raises(UsageError, match="no face '3'"):
-        dub(talking, speech, out, options=DubOptions(face="3"))
+        dub_video(talking, speech, out, options=DubOptions(face="3"))
     with pytest.raises(WeightsError) as missing:
-        dub(talking, speech, out, options=DubOptions(engine="wav2lip"))
+        dub_video(talking, speech, out, options=DubOptions(engine="wav2lip"))
     assert "lipsync weights import" in str(missing.value)
     with pytest.raises(UsageError, match="no picture between"):
-        dub(talking, speech, out, options=DubOptions(start_s=50.0))
+        dub_video(talking, speech, out, options=DubOptions(start_s=50.0))
     with pytest.raises(UsageError, match="same file"):
-        dub(talking, speech, talking, overwrite=True)
+        dub_video(talking, speech, talking, overwrite=True)
     assert not list(tmp_path.iterdir())
     out.write_bytes(b"kept")
     with pytest.raises(OutputError):
-        dub(talking, speech, out)
+        dub_video(talking, speech, out)
     assert out.read_bytes() == b"kept"
 
 

@@ -206,8 +206,7 @@ def dub(
         end = _earlier(end, (start or 0.0) + preview)
 
     def job(path: Path, progress: batch.Progress | None) -> DubResult:
-        from lipsync_cli.dub import DubOptions
-        from lipsync_cli.dub import dub as run
+        from lipsync_cli.dub import DubOptions, dub_video
         from lipsync_cli.media.encoders import EncoderOptions
 
         how = DubOptions(
@@ -226,7 +225,7 @@ def dub(
             device=device,
             video=EncoderOptions(codec=codec, crf=crf, lossless=lossless),
         )
-        return run(path, speech, output, options=how, overwrite=overwrite, progress=progress)
+        return dub_video(path, speech, output, options=how, overwrite=overwrite, progress=progress)
 
     if start is not None and end is not None and end <= start:
         raise UsageError(f"--end {end:g} is not after --start {start:g}")

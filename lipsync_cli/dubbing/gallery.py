@@ -14,14 +14,13 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import VideoReformatter
 
 from lipsync_cli.dubbing.canvas import Canvas, Place, cut_canvas, face_place
 from lipsync_cli.dubbing.colour import Colour
 from lipsync_cli.dubbing.face_path import FacePath
 from lipsync_cli.errors import OutputError
 from lipsync_cli.faces._cv2 import load_cv2
-from lipsync_cli.media.encode import from_rgb
+from lipsync_cli.media.convert import editable
 from lipsync_cli.media.pictures import read_pictures
 from lipsync_cli.media.planes import sample_layout
 from lipsync_cli.media.upright import Upright, read_upright
@@ -34,8 +33,6 @@ _RECENT = 8
 # A wanted frame is the nearest one, never further away than this.
 _NEAR_S = 0.06
 _HALF_FRAME_S = 0.021
-# What pictures without luma are converted to.
-_PLAIN = "yuv444p"
 
 
 @dataclass(frozen=True)
@@ -184,9 +181,8 @@ def _keep(
     face = faces.at(time_s)
     if face is None:
         return
+    picture = editable(picture)
     layout = sample_layout(picture.format.name)
-    if layout is None:
-        picture = from_rgb(picture, _PLAIN, VideoReformatter())
     canvas = cut_canvas(picture, face_place(face.landmarks, upright))
     gallery.add(source, time_s, canvas, deep=layout is not None and layout.depth > 8)
 
