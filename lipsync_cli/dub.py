@@ -250,7 +250,7 @@ class _Dub:
         faces = {n: FacePath(persons[n].tracks, file.end_s) for n, file in files.items()}
         slots = slots_of(person.tracks, units, faces[0], window, _spoken(speech))
         selections = [select_slots(units, speech, s.rows, s.times_s) for s in slots]
-        covered = coverage_of(units, selections)
+        covered = coverage_of(units, selections, person.fit)
         score = Score(selections, units.step_s)
         paths = {number: file.path for number, file in files.items()}
         wanted = all_wanted(score, {n: _frame_rate(path) for n, path in paths.items()})

@@ -187,8 +187,8 @@ def test_joins_are_dissolved_between_runs_that_go_on() -> None:
     units = some_units([20, 100])
     planted = np.concatenate([np.arange(30, 40), np.arange(80, 90)])
     found = select(units, asking_for(units, planted), weights=PLAIN)
-    np.testing.assert_allclose(found.value[8:12], [0.2, 0.4, 0.4, 0.2], atol=1e-6)
-    assert found.value.sum() == pytest.approx(1.2)
+    np.testing.assert_allclose(found.share[8:12], [0.2, 0.4, 0.4, 0.2], atol=1e-6)
+    assert found.share.sum() == pytest.approx(1.2)
     np.testing.assert_allclose(found.mixed_pts_s[8:12], units.pts_s[[78, 79, 40, 41]])
     wanted = found.wanted_s(0)
     assert np.isin(found.mixed_pts_s[8:12], wanted).all() and (np.diff(wanted) > 0).all()
@@ -258,4 +258,4 @@ def test_coverage_says_why_and_what_would_help() -> None:
     assert reason is not None and "no frame can be used" in reason
     silent = np.ones(50, np.bool_)
     assert found(units, asking_for(units, np.arange(100, 150), silent))[0] is None
-    assert 0 < expected(0.3) < 0.5 < expected(0.5) < 1
+    assert 0 < expected(0.35, 0.55) < 0.5 < expected(0.5, 0.55) < 1 == expected(0.6, 0.55)

@@ -25,6 +25,7 @@ from lipsync_cli.media.audio import AudioBlock
 from lipsync_cli.render import render_clip
 from lipsync_cli.sync.evidence import LagEvidence
 from lipsync_cli.sync.model_file import LoadedModel, load_model
+from lipsync_cli.training.dub_judge import judged
 from lipsync_cli.weights import locate
 
 FPS = 25
@@ -165,7 +166,7 @@ def test_smeared_covered_and_sideways_frames_are_not_usable() -> None:
     thumbs, seen, marks = track.thumbnails.copy(), track.looks.copy(), track.landmarks.copy()
     seen[50:55, LOOKS.index("sharpness")] *= 0.3
     thumbs[100:105] = thumbs[100:105, ::-1]
-    marks[150:155, 2, 0] += 15
+    marks[150:155, 2, 0] += 20
     spoilt = replace(track, thumbnails=thumbs, looks=seen, landmarks=marks)
     bad = np.flatnonzero(~collect([spoilt], 1 / FPS).usable)
     np.testing.assert_array_equal(bad, [*range(50, 55), *range(100, 105), *range(150, 155)])
@@ -284,3 +285,34 @@ def test_footage_is_looked_at_once(
     cached_scan(talking, model, kept, model_id="m")
     assert looked == [talking] * 3
     assert not list(kept.glob("*.part"))
+
+
+class _BrightnessJudge:
+    """Mouths as bright as their sound is loud belong together."""
+
+    def load_net(self) -> None:
+        return None
+
+    def log_mel(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.abs(samples).reshape(-1, 160).mean(1).astype(np.float32)
+
+    def lag_matrix(
+        self, net: None, mouths: npt.NDArray[np.uint8], mel: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        bright = mouths.mean((1, 2)) / 255
+        loud = np.pad(mel[::4], 15, constant_values=np.nan)
+        lags = [loud[k : k + len(bright)] for k in range(31)]
+        return -np.abs(np.stack(lags, 1) - bright[:, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("late", [-3, 0, 4])
+def test_a_judge_sees_each_mouth_at_its_time(late: int) -> None:
+    """Pictures at 50 Hz, sound whose file begins before them and that is late by some frames."""
+    levels = np.random.default_rng(0).uniform(0.1, 1, 220)
+    pts_s = 5.0 + np.arange(400) * 0.02
+    mouths = np.kron((levels[10:210] * 255)[:, None, None], np.ones((2, 64, 64))).astype(np.uint8)
+    sound = np.repeat(levels, 640).astype(np.float32)
+    found = judged(_BrightnessJudge(), None, mouths, pts_s, sound, 5.0 - 0.4 + late / 25)
+    assert found.own == late
+    assert len(found.windows) > 0 and (found.windows == late).all()
+    assert found.centred().own == 0 and found.height(late) > 0.2 > found.height(late + 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,15 +13,18 @@ from lipsync_cli.dubbing.units import Units
 
 Floats = npt.NDArray[np.float32]
 
-# Share of 5 s windows in which independent judges saw the lips follow, by the mean cosine of
-# sound and chosen mouth: logistic, fitted by training/benchmark_dub.py on 150 dubs of people
-# that the model never saw, their footage cut down to between a third of a second and 40 s.
-_MIDDLE, _STEEPNESS = 0.364, 17.3
+# How clearly independent judges saw the lips follow, over how clearly those of real clips did,
+# by the mean cosine of sound and chosen mouth over that of the person's own speech: a line
+# fitted to about 120 dubs of people that the model never saw, their footage cut down to between
+# 2 and 35 s and to worse (closed mouths only); `benchmark-dub` prints such a line.
+_SLOPE, _INTERCEPT = 1.87, -0.98
+# The cosine of real speech where the footage's own sound cannot tell.
+_USUAL = 0.54
 # Below this cosine, over a fifth of a second, the footage has no mouth for the sound.
 _LACKING, _LACKING_S = 0.25, 0.2
 # Less speech than this repeats itself visibly.
 _ENOUGH_S = 5.0
-_WELL = 0.85
+_WELL = 0.7
 _HINT = "give more video of the same person talking with --footage"
 
 
@@ -31,8 +33,8 @@ class Coverage:
     """What is expected of a dub from this footage.
 
     Attributes:
-        value: expected share of the speech in which the lips follow it, 0 to 1; 1 where
-            there is no speech.
+        value: how clearly the lips are expected to follow, as a share of how clearly they do
+            in real speech, 0 to 1; 1 where there is no speech.
         similarity: mean cosine of sound and chosen mouth; None without speech.
         lacking: share of the speech for which the footage has no fitting mouth.
         usable_s: seconds of footage that can be shown.
@@ -52,8 +54,14 @@ class Coverage:
     hint: str | None
 
 
-def coverage_of(units: Units, selections: Sequence[Selection]) -> Coverage:
-    """Judge chosen frames by how they fit the sound, and footage by how much there is."""
+def coverage_of(
+    units: Units, selections: Sequence[Selection], own: float | None = None
+) -> Coverage:
+    """Judge chosen frames by how they fit the sound, and footage by how much there is.
+
+    Args:
+        own: cosine of the person's mouth with their own speech, see `people.Person.fit`.
+    """
     fits = [_spoken(chosen) for chosen in selections]
     cosine = np.concatenate([np.zeros(0, np.float32), *fits])
     width = max(1, round(_LACKING_S / units.step_s))
@@ -63,7 +71,7 @@ def coverage_of(units: Units, selections: Sequence[Selection]) -> Coverage:
     shown = np.concatenate([np.zeros(0, np.int64), *(s.rows[~s.own] for s in selections)])
     usable_s = float(units.usable.sum()) * units.step_s
     spoken_s = float((units.usable & ~units.quiet).sum()) * units.step_s
-    value = expected(similarity)
+    value = expected(similarity, own)
     reason = _reason(value, spoken_s, units)
     return Coverage(
         value=round(value, 3),
@@ -77,11 +85,11 @@ def coverage_of(units: Units, selections: Sequence[Selection]) -> Coverage:
     )
 
 
-def expected(similarity: float | None) -> float:
-    """Share of 5 s windows that follow, from the mean cosine of sound and chosen mouth."""
+def expected(similarity: float | None, own: float | None = None) -> float:
+    """How clearly lips will follow, 0 to 1, from cosines of chosen and of real mouths."""
     if similarity is None:
         return 1.0
-    return 1 / (1 + math.exp(-_STEEPNESS * (similarity - _MIDDLE)))
+    return min(1.0, max(0.0, _INTERCEPT + _SLOPE * similarity / (own or _USUAL)))
 
 
 def _spoken(chosen: Selection) -> Floats:
@@ -94,8 +102,8 @@ def _reason(value: float, spoken_s: float, units: Units) -> str | None:
         return "no frame can be used: side views, smeared or covered mouths"
     if value < _WELL:
         return (
-            "the footage lacks mouth shapes for this speech: the lips are expected to follow"
-            f" {value:.0%} of it"
+            "the footage lacks mouth shapes for this speech: the lips will follow it about"
+            f" {value:.0%} as clearly as in real speech"
         )
     if spoken_s < _ENOUGH_S:
         return f"the footage shows only {spoken_s:.1f} s of speech: mouths will repeat"

@@ -39,6 +39,7 @@ class Person:
         size: mean side of the face over the side of the frame.
         speaks: probability that the lips follow the file's own sound; None without sound.
         speech_s: seconds' worth of evidence for that.
+        fit: mean cosine of mouth and own speech; None where the lips do not follow it.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Person:
     size: float
     speaks: float | None
     speech_s: float
+    fit: float | None = None
 
 
 def people(footage: Footage, model: LoadedModel) -> tuple[Person, ...]:
@@ -104,17 +106,18 @@ def matching(found: Sequence[Person], person: Person) -> Person | None:
 
 def _person(index: int, tracks: list[FaceTrack], model: LoadedModel) -> Person:
     size = np.concatenate([_sizes(t) / max(t.frame_size) for t in tracks])
-    evidence = [t.evidence for t in tracks if t.evidence is not None]
-    reading = None
-    if evidence:
-        reading = estimate(merged(evidence), model.logits, model.calibration)
+    parts = [t.evidence for t in tracks if t.evidence is not None]
+    evidence = merged(parts) if parts else None
+    reading = evidence and estimate(evidence, model.logits, model.calibration)
+    speaks = float(1 - reading.posterior[-1]) if reading else None
     return Person(
         index=index,
         tracks=tuple(tracks),
         seconds=sum(t.duration_s for t in tracks),
         size=float(size.mean()),
-        speaks=None if reading is None else float(1 - reading.posterior[-1]),
-        speech_s=0.0 if reading is None else reading.weight / 25,
+        speaks=speaks,
+        speech_s=reading.weight / 25 if reading else 0.0,
+        fit=float(np.nanmax(evidence.diagonal())) if evidence and (speaks or 0) > 0.5 else None,
     )
 
 

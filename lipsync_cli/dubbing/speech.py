@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ Times = npt.NDArray[np.float64]
 
 LEVEL_RATE = 100  # levels a second
 _LEVEL_HOP = SAMPLE_RATE // LEVEL_RATE
-_FLOOR_DB = -100.0
 # Sound below this is silence, whatever else the file holds.
 _NOTHING_DB = -65.0
 # Speech spans about 30 dB below its loud vowels; above the room's noise by a margin.
@@ -54,13 +54,17 @@ class Loudness:
         """Time at which the last value's 10 ms end."""
         return self.t0_s + len(self.level_db) / LEVEL_RATE
 
+    @cached_property
+    def rests(self) -> Flags:
+        """For each value, whether mouths rest then: bool [n]; see `resting`."""
+        return resting(self.level_db)
+
     def silent_at(self, times_s: Times) -> Flags:
         """Tell for each time whether mouths rest then; no sound at all is silence: bool [n]."""
         index = np.floor((times_s - self.t0_s) * LEVEL_RATE + 1e-6).astype(int)
         inside = (index >= 0) & (index < len(self.level_db))
-        rests = resting(self.level_db)
         silent = np.ones(len(times_s), np.bool_)
-        silent[inside] = rests[index[inside]]
+        silent[inside] = self.rests[index[inside]]
         return silent
 
 

@@ -23,7 +23,7 @@ _SMEARED = 0.55
 # a sheet of paper or another face. Moments are so many rows apart; few rows cannot tell.
 _STRANGE, _SPREAD, _MOMENT, _FEW = 2.0, 300, 25, 150
 # Nose this far from the middle of the face, in units of the face's scale: a side view.
-_SIDEWAYS = 0.3
+_SIDEWAYS = 0.4
 _LIGHT = [LOOKS.index(name) for name in ("brightness", "lateral", "vertical")]
 _YAW = POSE.index("yaw")
 

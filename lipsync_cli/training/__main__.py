@@ -127,6 +127,33 @@ def evaluate_injected(files: list[Path], report: Path | None = None, threads: Th
 
 
 @app.command()
+def benchmark_dub(
+    clips: Clips,
+    judge: Annotated[Path, typer.Option(help="Python file of an independent judge.")],
+    files: Annotated[list[Path] | None, typer.Argument()] = None,
+    split: str = "val",
+    count: int = 10,
+    report: Path | None = None,
+    threads: Threads = 1,
+) -> None:
+    """Dub clips with each other's speech, lips only, and ask a judge."""
+    from lipsync_cli.device import choose
+    from lipsync_cli.sync.model_file import load_model
+    from lipsync_cli.training.benchmark_dub import benchmark, surest_clips
+    from lipsync_cli.training.dub_judge import load_judge
+    from lipsync_cli.weights import locate
+
+    _threads(threads)
+    paths = files or surest_clips(clips, split, count)
+    model = load_model(locate("sync"), choose("cpu"))
+    answer = benchmark(paths, model, load_judge(judge), log=lambda t: typer.echo(t, err=True))
+    text = json.dumps(answer, indent=1)
+    typer.echo(text)
+    if report is not None:
+        report.write_text(text + "\n")
+
+
+@app.command()
 def prepare_detector(shared: Path, data: Path, report: bool = False) -> None:
     """Label pictures by the teachers in SHARED and pack them."""
     from lipsync_cli.training.detector_data import prepare_detector_data
@@ -148,9 +175,7 @@ def train_detector(
     _threads(threads)
     from lipsync_cli.training.detector_train import train_detector as train
 
-    train(
-        data, checkpoint, minutes=minutes, start_from=start_from, peak_rate=rate, log=typer.echo
-    )
+    train(data, checkpoint, minutes=minutes, start_from=start_from, peak_rate=rate, log=typer.echo)
 
 
 @app.command()
