@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from lipsync_cli.dubbing.looks import looks, thumbnails
 from lipsync_cli.dubbing.speech import Loudness, LoudnessMeter
@@ -22,7 +23,7 @@ from lipsync_cli.media.reader import ReadStats, read
 from lipsync_cli.sync.encoders import DIM, VISUAL_CONTEXT
 from lipsync_cli.sync.evidence import LagEvidence
 from lipsync_cli.sync.model_file import LoadedModel
-from lipsync_cli.sync.stream import SyncStream, _Track
+from lipsync_cli.sync.stream import SyncStream
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -113,7 +114,7 @@ def scan(
     """
     info = probe(path)
     faces = FaceStream(detector or create_detector())
-    work = _Scan(_Embedder(model, REACH), on_chunk)
+    work = _Scan(model, on_chunk)
     if not info.audio:
         work.embedder.sound.close()
     stats = ReadStats()
@@ -149,29 +150,19 @@ def _tell(progress: Callable[[float], None] | None, pts_s: float, info: MediaInf
         progress(min(1.0, max(0.0, pts_s / info.duration_s)))
 
 
-class _Embedder(SyncStream):
-    """Keeps the visual embeddings that the evidence is made from."""
-
-    def __init__(self, model: LoadedModel, reach: int) -> None:
-        super().__init__(model, reach)
-        self.kept: dict[int, list[npt.NDArray[np.float16]]] = defaultdict(list)
-
-    def _embed(self, track: _Track) -> None:
-        before = len(track.seen)
-        super()._embed(track)
-        number = next(n for n, other in self.tracks.items() if other is track)
-        self.kept[number].append(track.seen[before:].numpy().astype(np.float16))
-
-
 class _Scan:
     """Gathers what one pass finds, track by track."""
 
-    def __init__(self, embedder: _Embedder, on_chunk: Callable[[TrackChunk], None] | None) -> None:
-        self.embedder = embedder
+    def __init__(self, model: LoadedModel, on_chunk: Callable[[TrackChunk], None] | None) -> None:
+        self.embedder = SyncStream(model, REACH, self._keep_rows)
+        self._rows: dict[int, list[npt.NDArray[np.float16]]] = defaultdict(list)
         self.loudness = LoudnessMeter()
         self._on_chunk = on_chunk
         # All but the crops, and what was read out of them.
         self._pieces: dict[int, list[tuple[TrackChunk, Bytes, Floats]]] = defaultdict(list)
+
+    def _keep_rows(self, track: int, rows: Tensor) -> None:
+        self._rows[track].append(rows.numpy().astype(np.float16))
 
     def hear(self, block: AudioBlock) -> None:
         """Take the next sound."""
@@ -201,7 +192,7 @@ class _Scan:
     ) -> FaceTrack:
         chunks, thumbs, seen = zip(*self._pieces.pop(number), strict=True)
         pts_s = np.concatenate([c.pts_s for c in chunks])
-        embeddings, known = _between_borders(self.embedder.kept.pop(number, []), len(pts_s))
+        embeddings, known = _between_borders(self._rows.pop(number, []), len(pts_s))
         return FaceTrack(
             source=source,
             track=number,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,10 +47,17 @@ class SyncStream:
 
     Args:
         reach: candidate offsets on either side of 0, in steps of 10 ms.
+        on_embedded: told the number of a track and its next rows [n, 256]; the first and last
+            five pictures of a track have none.
     """
 
-    def __init__(self, model: LoadedModel, reach: int) -> None:
-        self.model, self.reach = model, reach
+    def __init__(
+        self,
+        model: LoadedModel,
+        reach: int,
+        on_embedded: Callable[[int, Tensor], None] | None = None,
+    ) -> None:
+        self.model, self.reach, self.on_embedded = model, reach, on_embedded
         self.sound = SoundEmbeddings(model)
         self.tracks: dict[int, _Track] = {}
         self.finished: dict[int, LagEvidence] = {}
@@ -70,16 +77,16 @@ class SyncStream:
         track.crop_pts = np.concatenate([track.crop_pts, chunk.pts_s])
         track.ended = track.ended or chunk.last
         if track.ended or len(track.crops) >= EMBED + 2 * VISUAL_CONTEXT:
-            self._embed(track)
+            self._embed(chunk.track, track)
             self._compare()
 
     @torch.inference_mode()
     def close(self) -> dict[int, LagEvidence]:
         """No more input: the evidence of each track, by its number."""
         self.sound.close()
-        for track in self.tracks.values():
+        for number, track in self.tracks.items():
             track.ended = True
-            self._embed(track)
+            self._embed(number, track)
         self._compare()
         return self.finished
 
@@ -88,11 +95,13 @@ class SyncStream:
         needed = min((t.needs_from_s for t in self.tracks.values()), default=before_s)
         self.sound.forget(min(before_s, needed) - self.margin_s - 0.5)
 
-    def _embed(self, track: _Track) -> None:
+    def _embed(self, number: int, track: _Track) -> None:
         if len(track.crops) <= 2 * VISUAL_CONTEXT:
             return
         batch = torch.from_numpy(track.crops).unsqueeze(0).to(self.model.device)
         rows = self.model.module.embed_visual(batch)[0].cpu()  # [T - 10, 256]
+        if self.on_embedded is not None:
+            self.on_embedded(number, rows)
         track.seen = torch.cat([track.seen, rows])
         inner = track.crop_pts[VISUAL_CONTEXT:-VISUAL_CONTEXT]
         track.seen_pts = np.concatenate([track.seen_pts, inner])
