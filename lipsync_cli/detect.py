@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,6 +99,7 @@ def measure(
     face_detector: str = "own",
     device: str = "auto",
     evidence: bool = False,
+    stretches: Sequence[tuple[float, float]] | None = None,
     progress: Progress | None = None,
 ) -> Measurement:
     """Measure the audio offset of one file from the lips of the people in it.
@@ -110,6 +111,7 @@ def measure(
         face_detector: "own" or a detector of face-alignment whose file is present.
         device: "auto", "cpu", "cuda" or "cuda:N".
         evidence: keep what a picture of the evidence needs.
+        stretches: (start, end) in seconds to answer for as segments; None to find them.
         progress: told the share that is done, 0 to 1.
 
     Raises:
@@ -123,7 +125,7 @@ def measure(
     stats = ReadStats()
     run.go(path, info, audio_track, stats, progress)
     seen = run.seen(info, stats)
-    result = read_programme(seen, model, min_probability)
+    result = read_programme(seen, model, min_probability, stretches)
     result = replace(
         result,
         file=str(path),

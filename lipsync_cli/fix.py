@@ -1,41 +1,25 @@
-"""Repair the sync of one file: shift its audio, lossless, and prove that it was stored."""
+"""Repair the sync of one file, and prove that what was asked for is what was stored."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lipsync_cli.errors import LipsyncError, NotTrustworthy, OutputError, UsageError
+from lipsync_cli.errors import LipsyncError, OutputError, UsageError
+from lipsync_cli.media.offset_curve import OffsetCurve
 from lipsync_cli.media.output import atomic, check_target
-from lipsync_cli.media.probe import probe
-from lipsync_cli.media.remux import ShiftPlan, plan_shift, shift_audio
-from lipsync_cli.media.remux_check import Checked
-from lipsync_cli.media.remux_kept import lost_details
+from lipsync_cli.media.silence import loudness
+from lipsync_cli.repair.curve import curve_of, is_negligible, placed
+from lipsync_cli.repair.lips import RESIDUAL_MS, Lips, MeasureOptions
+from lipsync_cli.repair.task import Drift, Method, Task, constant_curve
 from lipsync_cli.results import FixPlan, FixResult, OffsetResult
 
+__all__ = ["RESIDUAL_MS", "MeasureOptions", "default_output", "fix_sync", "plan_fix"]
+
 Progress = Callable[[float], None]
-
-# Half a frame at 25 fps: more than that left over deserves a second look.
-RESIDUAL_MS = 20.0
-# Segments further than this from the programme's offset mean edits or drift.
-_UNEVEN_MS = 80.0
-# Readers drop what an edit list hides, save for one second that decoders may need.
-_KEPT_HIDDEN_MS = 1000.0
-_BY_HAND = "look at the evidence, and give the offset yourself if you know it"
-
-
-@dataclass(frozen=True)
-class MeasureOptions:
-    """How the offset is measured; the fields are those of `detect.measure`."""
-
-    search_ms: float = 1500.0
-    audio_track: int = 0
-    face_detector: str = "own"
-    device: str = "auto"
 
 
 def default_output(path: str | Path) -> Path:
@@ -50,6 +34,7 @@ def plan_fix(
     *,
     output: str | Path | None = None,
     audio_tracks: Sequence[int] | None = None,
+    method: Method = "auto",
 ) -> FixPlan:
     """Plan a repair without writing anything.
 
@@ -57,6 +42,8 @@ def plan_fix(
         offset_ms: > 0 audio early; the repair delays it by as much.
         output: None for `NAME.synced.EXT` beside the input.
         audio_tracks: which audio tracks are shifted, counted from 0; None for all.
+        method: "timestamps" copies every stream, "samples" moves the sound itself; "auto"
+            does the latter only where the container cannot store times.
 
     Raises:
         InputError: the file cannot be read, or has no picture or no sound.
@@ -64,18 +51,8 @@ def plan_fix(
         UsageError: the offset is no number, or as long as the programme.
     """
     path, target = Path(path), Path(output) if output else default_output(path)
-    info = probe(path)
-    _check_offset(offset_ms, info.duration_s)
-    shift = plan_shift(path, target, offset_ms, audio_tracks=audio_tracks)
-    return FixPlan(
-        file=str(path),
-        output=str(target),
-        offset_ms=offset_ms,
-        method="timestamps",
-        container=shift.muxer,
-        grid_ms=shift.grid_ms,
-        notes=tuple(_notes(shift, offset_ms, info.container)),
-    )
+    curve = constant_curve(offset_ms)
+    return Task(path, target, curve, offset_ms, audio_tracks, method).plan()
 
 
 def fix_sync(
@@ -85,6 +62,9 @@ def fix_sync(
     offset_ms: float | None = None,
     measured: OffsetResult | None = None,
     audio_tracks: Sequence[int] | None = None,
+    method: Method = "auto",
+    drift: Drift = "audio",
+    piecewise: bool = False,
     dry_run: bool = False,
     overwrite: bool = False,
     in_place: bool = False,
@@ -94,35 +74,46 @@ def fix_sync(
     measuring: MeasureOptions | None = None,
     progress: Progress | None = None,
 ) -> FixResult:
-    """Shift the audio of a file by its offset, without re-encoding anything.
+    """Take the offset of a file out of it, without coding anything anew that need not be.
 
     Args:
         output: None for `NAME.synced.EXT` beside the input.
         offset_ms: > 0 audio early; None to take `measured`, or to measure the lips.
-        audio_tracks: which are shifted, counted from 0; None for all.
+        audio_tracks: which are repaired, counted from 0; None for all.
+        method: as in `plan_fix`.
+        drift: "audio" resamples the sound; "video" scales the times of pictures, subtitles
+            and chapters, without any loss.
+        piecewise: allow parts of the programme to be moved by different offsets.
         in_place: replace the input, at the very end and in one step.
         min_offset_ms: a smaller measured offset counts as in sync.
         verify: measure the result again; None for doing so where it was measured.
         progress: called with the share that is done, 0 to 1.
 
     Raises:
-        NotTrustworthy: the measurement cannot tell, or not surely enough.
+        NotTrustworthy: the measurement cannot tell, not surely enough, or tells of steps.
         OutputError: the result exists, cannot be written or is not as asked.
         Others as `plan_fix`; nothing is written then.
     """
-    job = _Job.of(path, output, audio_tracks, in_place=in_place, overwrite=overwrite)
+    target = _choose_target(Path(path), output, in_place=in_place)
+    ways = _Ways(audio_tracks, method, drift, piecewise)
+    job = _Job(Path(path), target, ways, in_place, overwrite or in_place)
     job.check_target(dry_run=dry_run)
-    lips = _Lips(min_probability, measuring or MeasureOptions())
+    lips = Lips(min_probability, measuring or MeasureOptions())
     stages = _Stages(progress, measures=offset_ms is None and measured is None)
-    planned = _planned(job, lips, offset_ms, measured, stages.measuring)
-    if _is_in_sync(planned, min_offset_ms):
+    planned, task = _planned(job, lips, offset_ms, measured, stages.measuring)
+    if _is_in_sync(planned, task.curve, min_offset_ms):
         return replace(planned, action="in_sync", output=None, plan=None)
-    if dry_run:
-        return planned
-    verify = verify if verify is not None else planned.measured is not None
-    with _writing(job) as temporary:
-        result = job.write(temporary, planned, stages.writing)
-        return lips.verify(result, temporary, stages.verifying) if verify else result
+    return planned if dry_run else _written(job, lips, planned, task, stages, verify)
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """How a repair may go about it."""
+
+    audio_tracks: Sequence[int] | None
+    method: Method
+    drift: Drift
+    piecewise: bool
 
 
 @dataclass(frozen=True)
@@ -131,22 +122,9 @@ class _Job:
 
     path: Path
     target: Path
-    audio_tracks: Sequence[int] | None
+    ways: _Ways
     in_place: bool
     overwrite: bool
-
-    @classmethod
-    def of(
-        cls,
-        path: str | Path,
-        output: str | Path | None,
-        audio_tracks: Sequence[int] | None,
-        *,
-        in_place: bool,
-        overwrite: bool,
-    ) -> _Job:
-        target = _choose_target(Path(path), output, in_place=in_place)
-        return cls(Path(path), target, audio_tracks, in_place, overwrite or in_place)
 
     def check_target(self, *, dry_run: bool) -> None:
         """Refuse at once what `atomic` would refuse after all the work."""
@@ -155,22 +133,20 @@ class _Job:
         if self.path.exists() and not folder_comes_later:
             check_target(self.target, overwrite=self.overwrite)
 
-    def plan(self, offset_ms: float) -> FixPlan:
-        return plan_fix(self.path, offset_ms, output=self.target, audio_tracks=self.audio_tracks)
-
-    def write(self, temporary: Path, planned: FixResult, progress: Progress | None) -> FixResult:
-        """Write and check the temporary file; say what the copy could not keep."""
-        shift, checked = shift_audio(
-            self.path,
-            temporary,
-            planned.offset_ms,
-            audio_tracks=self.audio_tracks,
-            progress=progress,
+    def task(self, curve: OffsetCurve, offset_ms: float) -> Task:
+        ways = self.ways
+        return Task(
+            self.path, self.target, curve, offset_ms, ways.audio_tracks, ways.method, ways.drift
         )
-        details = [*_lost_edits(checked), *lost_details(self.path, temporary)]
-        if self.in_place and (shift.dropped or details):
+
+    def write(
+        self, task: Task, temporary: Path, planned: FixResult, progress: Progress | None
+    ) -> FixResult:
+        """Write and check the temporary file; say what the copy could not keep."""
+        stored = task.write(temporary, progress)
+        if self.in_place and (stored.dropped or stored.lost):
             raise OutputError(
-                f"replacing it would lose {'; '.join([*shift.dropped, *details])}",
+                f"replacing it would lose {'; '.join([*stored.dropped, *stored.lost])}",
                 path=self.path,
                 hint="write a new file instead; the original stays as it was",
             )
@@ -178,66 +154,9 @@ class _Job:
         return replace(
             planned,
             action="written",
-            applied_ms=checked.applied_ms,
-            plan=replace(planned.plan, notes=(*planned.plan.notes, _how_copied(checked))),
-            warnings=(*planned.warnings, *(f"not kept: {what}" for what in details)),
-        )
-
-
-@dataclass(frozen=True)
-class _Lips:
-    """The measurement, and how much it has to be sure of."""
-
-    min_probability: float
-    options: MeasureOptions
-
-    def measure(self, path: Path, progress: Progress | None) -> OffsetResult:
-        # Only here are torch and OpenCV needed.
-        from lipsync_cli.detect import measure
-
-        return measure(
-            path, min_probability=self.min_probability, progress=progress, **asdict(self.options)
-        ).result
-
-    def trusted_ms(self, measured: OffsetResult) -> float:
-        """The offset of a measurement that can be relied on."""
-        if measured.status == "cannot_tell" or measured.offset_ms is None:
-            reason = measured.reason or "the offset cannot be measured"
-            raise NotTrustworthy(reason, path=measured.file, hint=_BY_HAND)
-        if measured.probability < self.min_probability:
-            raise NotTrustworthy(
-                f"measured {measured.offset_ms:+.0f} ms with a probability of only "
-                f"{measured.probability:.2f}, below {self.min_probability:.2f}",
-                path=measured.file,
-                hint=_BY_HAND,
-            )
-        return measured.offset_ms
-
-    def uneven(self, measured: OffsetResult, offset_ms: float) -> Iterator[str]:
-        """Warn where a part of the programme has quite another offset."""
-        for part in measured.segments:
-            if part.offset_ms is None or part.probability < self.min_probability:
-                continue
-            if abs(part.offset_ms - offset_ms) > _UNEVEN_MS:
-                yield (
-                    f"the offset is {part.offset_ms:+.0f} ms from {part.start_s:.1f} to "
-                    f"{part.end_s:.1f} s: one shift cannot repair the whole programme"
-                )
-
-    def verify(self, result: FixResult, temporary: Path, progress: Progress | None) -> FixResult:
-        """Measure what was written; that it cannot be measured is only a warning."""
-        try:
-            again = self.measure(temporary, progress)
-            residual_ms = self.trusted_ms(again)
-        except LipsyncError as error:
-            unsure = f"the result could not be measured again: {error.message}"
-            return replace(result, warnings=(*result.warnings, unsure))
-        left = [f"the result still measures {residual_ms:+.0f} ms"]
-        return replace(
-            result,
-            residual_ms=residual_ms,
-            residual_interval_ms=again.interval_ms,
-            warnings=(*result.warnings, *(left if abs(residual_ms) > RESIDUAL_MS else ())),
+            applied_ms=stored.applied_ms,
+            plan=replace(planned.plan, notes=(*planned.plan.notes, stored.how)),
+            warnings=(*planned.warnings, *(f"not kept: {what}" for what in stored.lost)),
         )
 
 
@@ -260,35 +179,66 @@ class _Stages:
 
 def _planned(
     job: _Job,
-    lips: _Lips,
+    lips: Lips,
     offset_ms: float | None,
     measured: OffsetResult | None,
     progress: Progress | None,
-) -> FixResult:
+) -> tuple[FixResult, Task]:
     """Find the offset where it is not given, and what its repair would write."""
     if offset_ms is not None and measured is not None:
         raise UsageError("an offset and a measurement exclude each other", path=job.path)
     # What will be refused is refused before the minutes of measuring.
-    plan = job.plan(offset_ms or 0.0)
+    task = job.task(constant_curve(offset_ms or 0.0), offset_ms or 0.0)
+    plan = task.plan()
     warnings: list[str] = []
     if offset_ms is None:
         measured = measured or lips.measure(job.path, progress)
-        offset_ms = lips.trusted_ms(measured)
-        warnings = list(lips.uneven(measured, offset_ms))
-        plan = job.plan(offset_ms)
-    return FixResult(
+        task, warnings = _measured_task(job, lips, measured)
+        plan = task.plan()
+    result = FixResult(
         file=str(job.path),
         action="planned",
         output=plan.output,
-        offset_ms=offset_ms,
+        offset_ms=task.offset_ms,
         plan=plan,
         measured=measured,
         warnings=tuple(warnings),
     )
+    return result, task
 
 
-def _is_in_sync(planned: FixResult, min_offset_ms: float) -> bool:
+def _written(
+    job: _Job, lips: Lips, planned: FixResult, task: Task, stages: _Stages, verify: bool | None
+) -> FixResult:
+    """Write the result, and measure it before it gets its name."""
+    verify = verify if verify is not None else planned.measured is not None
+    with _writing(job) as temporary:
+        result = job.write(task, temporary, planned, stages.writing)
+        if not verify:
+            return result
+        parts = not task.curve.is_constant
+        return lips.verify(result, temporary, stages.verifying, parts=parts)
+
+
+def _measured_task(job: _Job, lips: Lips, measured: OffsetResult) -> tuple[Task, list[str]]:
+    """The task that a measurement asks for, and what to warn of."""
+    offset_ms = lips.trusted_ms(measured)
+    curve = curve_of(measured, piecewise=job.ways.piecewise)
+    if curve.steps_s:
+        curve = placed(curve, measured, loudness(job.path, lips.options.audio_track))
+    if not curve.is_constant:
+        return job.task(curve, offset_ms), list(measured.warnings)
+    warnings = list(lips.uneven(measured, offset_ms))
+    if is_negligible(measured):
+        warnings.append(f"the drift of {measured.drift_ppm:+.0f} ppm is too small to take out")
+    return job.task(curve, offset_ms), warnings
+
+
+def _is_in_sync(planned: FixResult, curve: OffsetCurve, min_offset_ms: float) -> bool:
     """Whether there is nothing to repair, or nothing that the container could store."""
+    if not curve.is_constant:
+        assert planned.measured is not None
+        return abs(planned.measured.worst_ms) < min_offset_ms
     grid_ms = planned.plan.grid_ms if planned.plan else 0.0
     if abs(planned.offset_ms) < grid_ms / 2 or planned.offset_ms == 0:
         return True
@@ -313,16 +263,6 @@ def _choose_target(path: Path, output: str | Path | None, *, in_place: bool) -> 
     return target
 
 
-def _check_offset(offset_ms: float, duration_s: float | None) -> None:
-    if not math.isfinite(offset_ms):
-        raise UsageError(f"{offset_ms} is not an offset in milliseconds")
-    if duration_s and abs(offset_ms) >= duration_s * 1000:
-        raise UsageError(
-            f"an offset of {offset_ms:g} ms is longer than the programme ({duration_s:g} s)",
-            hint="offsets are in milliseconds",
-        )
-
-
 @contextmanager
 def _writing(job: _Job) -> Iterator[Path]:
     """`atomic`, with errors that name the result and not its temporary file."""
@@ -333,36 +273,3 @@ def _writing(job: _Job) -> Iterator[Path]:
             if error.path == str(temporary):
                 error.path = str(job.target)
             raise
-
-
-def _notes(shift: ShiftPlan, offset_ms: float, source_format: str) -> Iterator[str]:
-    moved = "delayed" if offset_ms >= 0 else "advanced"
-    which = "audio" if len(shift.shifted) == 1 else f"{len(shift.shifted)} audio tracks"
-    yield f"{which} {moved} by {abs(offset_ms):g} ms"
-    if shift.container.family == "iso":
-        yield "stored as an edit list; players that ignore edit lists will not notice"
-        if offset_ms < -_KEPT_HIDDEN_MS:
-            yield "the audio that this hides may be left out when the result is copied again"
-    else:
-        yield f"stored in the timestamps, in steps of {shift.grid_ms:.3g} ms"
-    if shift.lift_s:
-        yield (
-            f"all other streams start {float(shift.lift_s * 1000):g} ms later instead, "
-            "because times cannot be negative here"
-        )
-    if source_format == "avi":
-        yield "AVI stores no exact picture times: look at the result"
-    yield from (f"not kept: {what}" for what in shift.dropped)
-
-
-def _lost_edits(checked: Checked) -> Iterator[str]:
-    if checked.unhidden:
-        yield f"the edit list that hides pictures (now shown: {checked.unhidden})"
-    if checked.left_out:
-        yield f"what lies far outside the edit list (packets: {checked.left_out})"
-
-
-def _how_copied(checked: Checked) -> str:
-    if checked.bit_exact:
-        return "every stream copied bit-exactly"
-    return "every stream copied without re-encoding; the container wraps it differently"

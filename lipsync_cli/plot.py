@@ -74,6 +74,7 @@ def draw_evidence(measurement: Measurement) -> Image.Image:
         lower = _Panel(110, 402, WIDTH - 40, bottom, low, high)
         _draw_curve(canvas, upper, evidence, measurement.result)
         _draw_matrix(canvas, lower, evidence)
+        _draw_course(canvas, lower, evidence, measurement.result)
         _draw_estimate(canvas, (upper, lower), measurement.result)
         _draw_lag_axis(canvas, lower)
     _draw_faces(canvas, _spread(shown))
@@ -162,7 +163,24 @@ def verdict_of(result: OffsetResult) -> tuple[str, str]:
     low, high = result.interval_ms
     sure = f"= {result.probability:.2f}" if result.probability < 0.995 else "> 0.99"
     seconds = f", from {result.measurable_s:.1f} s of speech" if result.measurable_s else ""
-    return headline, (f"95 % between {low:+.0f} and {high:+.0f} ms, p {sure}{seconds}")
+    basis = f"95 % between {low:+.0f} and {high:+.0f} ms"
+    if _changes(result):
+        headline, basis = _course_in_words(result)
+    return headline, f"{basis}, p {sure}{seconds}"
+
+
+def _changes(result: OffsetResult) -> bool:
+    return result.pattern in ("drift", "steps")
+
+
+def _course_in_words(result: OffsetResult) -> tuple[str, str]:
+    known = [s for s in result.segments if s.offset_ms is not None]
+    ends = [result.offset_at(s, time_s) for s in known for time_s in (s.start_s, s.end_s)]
+    extremes = f"offsets from {min(ends, default=0.0):+.0f} to {max(ends, default=0.0):+.0f} ms"
+    if result.pattern == "drift":
+        return f"Drifts by {result.drift_ppm:+.0f} ppm", extremes
+    count = len(result.steps)
+    return f"{count} step{'s' if count > 1 else ''} of the offset", extremes
 
 
 def _draw_verdict(canvas: _Canvas, result: OffsetResult) -> None:
@@ -235,12 +253,32 @@ def _draw_matrix(canvas: _Canvas, panel: _Panel, evidence: Evidence) -> None:
         canvas.text(panel.x0 - 12, y, clock(t_s), 18, _QUIET, anchor="rm")
 
 
+def _draw_course(canvas: _Canvas, panel: _Panel, evidence: Evidence, result: OffsetResult) -> None:
+    """The offset over time where it changes; steps join its parts, gaps stay open."""
+    if not _changes(result):
+        return
+    start_s, rows = by_time(evidence.rows_s, evidence.matrix)
+    length_s = len(rows) * ROW_S
+    for segment in result.segments:
+        if segment.offset_ms is None:
+            continue
+        points = [
+            (
+                float(panel.x(result.offset_at(segment, time_s))),
+                float(panel.y(1 - (time_s - start_s) / length_s)),
+            )
+            for time_s in (segment.start_s, segment.end_s)
+        ]
+        canvas.line(points, _PAPER, 5)
+        canvas.line(points, _ORANGE, 2.5)
+
+
 def _draw_estimate(canvas: _Canvas, panels: tuple[_Panel, _Panel], result: OffsetResult) -> None:
     """The line of perfect sync through both panels, and marks at the answer."""
     for panel in panels:
         if panel.low_ms < 0 < panel.high_ms:
             canvas.dashes(float(panel.x(0)), panel.y0 + 1, panel.y1 - 1, _QUIET)
-    if result.offset_ms is None:
+    if result.offset_ms is None or _changes(result):
         return
     upper, lower = panels
     x = float(upper.x(result.offset_ms))

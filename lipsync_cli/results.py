@@ -130,6 +130,11 @@ class OffsetResult:
         parts = [s.offset_ms for s in self.segments if changes and s.offset_ms is not None]
         return max([self.offset_ms or 0.0, *parts], key=abs)
 
+    def offset_at(self, segment: Segment, time_s: float) -> float:
+        """Offset at a time in a measurable segment, whose own is that of its middle."""
+        since_s = time_s - (segment.start_s + segment.end_s) / 2
+        return (segment.offset_ms or 0.0) + (self.drift_ppm or 0.0) * 1e-3 * since_s
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready record; keys are only ever added."""
         return _record(self, ok=True)

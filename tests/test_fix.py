@@ -15,9 +15,10 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import ClipFactory
-from ruler import lead_ms, payloads
+from ruler import beep_times_s, flash_times_s, lead_ms, payloads
 
 from lipsync_cli.errors import (
     InputError,
@@ -29,7 +30,7 @@ from lipsync_cli.errors import (
     UsageError,
 )
 from lipsync_cli.fix import fix_sync, plan_fix
-from lipsync_cli.results import OffsetResult, Segment
+from lipsync_cli.results import OffsetResult, Segment, Step
 
 MEASURED = OffsetResult(
     file="clip.mp4",
@@ -162,6 +163,107 @@ def test_parts_with_another_offset_are_pointed_out(copy: Path) -> None:
     )
 
 
+DRIFTING = replace(
+    MEASURED,
+    pattern="drift",
+    drift_ppm=20_000.0,
+    drift_interval_ppm=(19_000.0, 21_000.0),
+    segments=(Segment(0, 2, 60.0, (50.0, 70.0), 0.99), Segment(2, 4, 100.0, (90.0, 110.0), 0.99)),
+)
+STEPPING = replace(
+    MEASURED,
+    pattern="steps",
+    segments=(
+        Segment(0, 2.1, 120.0, (110.0, 130.0), 0.99),
+        Segment(2.1, 2.6, None, None, 0.0),
+        Segment(2.6, 4, -80.0, (-90.0, -70.0), 0.99),
+    ),
+    steps=(Step(2.1, -200.0, 2.0, 2.7),),
+)
+
+
+def leads_ms(path: Path) -> np.ndarray:
+    return (flash_times_s(path) - beep_times_s(path)) * 1000
+
+
+def test_drift_is_resampled_and_its_parts_measured_again(copy: Path, measuring: Measure) -> None:
+    left = (
+        replace(DRIFTING.segments[0], offset_ms=3.0),
+        replace(DRIFTING.segments[1], offset_ms=-31.0),
+    )
+    asked = measuring(replace(MEASURED, offset_ms=-4.0, segments=left))
+    result = fix_sync(copy, measured=DRIFTING)
+    assert result.plan is not None and result.output is not None
+    assert (result.plan.method, result.plan.drift_ppm) == ("samples", 20_000.0)
+    assert "its pitch changes by -35 cents" in result.plan.notes
+    # Offset 60 ms at 1 s and 100 ms at 3 s: t - 0.04 - 0.02 t is where the sound comes from.
+    flashes = flash_times_s(copy)
+    expected = -(40 + 20 * flashes) / 0.98
+    assert leads_ms(Path(result.output)) - leads_ms(copy) == pytest.approx(expected, abs=1)
+    assert payloads(result.output)["video", 0] == payloads(copy)["video", 0]
+    assert asked[0]["stretches"] == ((0, 2), (2, 4))
+    assert [s.offset_ms for s in result.residuals] == [3.0, -31.0]
+    assert result.warnings == ("the result still measures -31 ms from 2.0 to 4.0 s",)
+    assert result.to_dict()["residuals"][1]["offset_ms"] == -31.0
+
+
+def test_drift_can_be_taken_out_of_the_picture(copy: Path) -> None:
+    result = fix_sync(copy, measured=DRIFTING, drift="video", verify=False)
+    assert result.plan is not None and result.output is not None
+    assert (result.plan.method, result.applied_ms) == ("timestamps", None)
+    assert payloads(result.output) == payloads(copy)
+    expected = -(40 + 20 * flash_times_s(copy))
+    assert leads_ms(Path(result.output)) - leads_ms(copy) == pytest.approx(expected, abs=0.2)
+
+
+def test_drift_that_amounts_to_nothing_is_a_plain_shift(copy: Path) -> None:
+    result = fix_sync(copy, measured=replace(DRIFTING, drift_ppm=4000.0), dry_run=True)
+    assert result.plan is not None
+    assert (result.plan.method, result.plan.drift_ppm) == ("timestamps", None)
+    assert "the drift of +4000 ppm is too small to take out" in result.warnings
+
+
+def test_parts_are_moved_only_when_that_is_allowed(copy: Path) -> None:
+    for measured, words in (
+        (STEPPING, "changes at 1 place:"),
+        (replace(MEASURED, pattern="unclear"), "no few numbers"),
+    ):
+        with pytest.raises(NotTrustworthy, match=words) as caught:
+            fix_sync(copy, measured=measured)
+        assert caught.value.exit_code == 3
+    assert os.listdir(copy.parent) == ["talk.mp4"]
+    result = fix_sync(copy, measured=STEPPING, piecewise=True, verify=False)
+    assert result.plan is not None and result.output is not None
+    (joint_s,) = result.plan.steps_s
+    # Between the beeps at 1.88 and 2.24 s, which last for 40 ms, nothing is cut into.
+    assert joint_s + 0.1 > 1.92 and joint_s - 0.12 < 2.24
+    flashes = flash_times_s(copy)
+    expected = np.where(flashes < joint_s, -120, 80)
+    assert leads_ms(Path(result.output)) - leads_ms(copy) == pytest.approx(expected, abs=1)
+
+
+def test_small_changes_everywhere_are_in_sync(copy: Path) -> None:
+    parts = tuple(replace(s, offset_ms=s.offset_ms and s.offset_ms / 10) for s in STEPPING.segments)
+    steady = replace(STEPPING, offset_ms=3.0, segments=parts)
+    assert fix_sync(copy, measured=steady, piecewise=True).action == "in_sync"
+
+
+@pytest.mark.parametrize(
+    ("measured", "options", "words"),
+    [
+        (DRIFTING, {"method": "timestamps"}, "--method samples"),
+        (STEPPING, {"piecewise": True, "drift": "video"}, "--drift audio"),
+    ],
+)
+def test_ways_that_cannot_lead_there(
+    copy: Path, measured: OffsetResult, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        fix_sync(copy, measured=measured, **options)
+    assert words in str(caught.value.hint)
+    assert os.listdir(copy.parent) == ["talk.mp4"]
+
+
 def test_dry_run(copy: Path) -> None:
     result = fix_sync(copy, offset_ms=-40.0, dry_run=True)
     assert result.action == "planned"
@@ -184,7 +286,9 @@ def test_in_place(copy: Path) -> None:
 
 
 def test_in_place_never_loses_a_stream(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lipsync_cli.fix.lost_details", lambda source, target: ["2 chapters"])
+    monkeypatch.setattr(
+        "lipsync_cli.repair.task.lost_details", lambda source, target: ["2 chapters"]
+    )
     before = copy.read_bytes()
     with pytest.raises(OutputError, match="would lose 2 chapters"):
         fix_sync(copy, offset_ms=120.0, in_place=True)
@@ -219,11 +323,33 @@ def test_refusals_come_before_measuring(
     for suffix in (".avi", ".mxf"):
         source = Path(shutil.copy(clip(suffix), tmp_path / f"talk{suffix}"))
         with pytest.raises(OutputError, match="silently lost") as caught:
-            fix_sync(source)
+            fix_sync(source, method="timestamps")
         assert caught.value.exit_code == 1
         assert "-o talk.synced" in str(caught.value)
     assert sorted(os.listdir(tmp_path)) == ["talk.avi", "talk.mxf"]
     assert asked == []
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mxf"])
+def test_sound_itself_moves_where_times_cannot_be_stored(
+    suffix: str, clip: ClipFactory, tmp_path: Path
+) -> None:
+    source = Path(shutil.copy(clip(suffix), tmp_path / f"talk{suffix}"))
+    result = fix_sync(source, offset_ms=-120.0)
+    assert result.plan is not None and result.output is not None
+    assert result.plan.method == "samples"
+    assert result.applied_ms == pytest.approx(-120.0, abs=0.02)
+    assert lead_ms(source) - lead_ms(result.output) == pytest.approx(-120.0, abs=0.05)
+    assert result.plan.notes[:3] == (
+        "audio advanced by 120 ms",
+        "the first 120 ms are cut",
+        "PCM moved by whole samples, without any loss",
+    )
+    assert "every other stream copied bit-exactly" in result.plan.notes
+    # Who asks for it gets it in any container.
+    asked = plan_fix(clip(".mp4"), 120.0, output=tmp_path / "out.mp4", method="samples")
+    assert (asked.method, asked.container) == ("samples", "mp4")
+    assert "aac encoded again at 64 kb/s; nothing else is" in asked.notes
 
 
 @pytest.mark.parametrize(
@@ -279,7 +405,7 @@ def test_wrong_result_is_deleted(copy: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
 def test_full_disk_leaves_nothing(suffix: str, clip: ClipFactory, tmp_path: Path) -> None:
     source = Path(shutil.copy(clip(suffix), tmp_path / f"talk{suffix}"))
     limit = source.stat().st_size // 2

@@ -19,11 +19,10 @@ from lipsync_cli.scoring.tolerance import parse_tolerance
 OUT_OF_TOLERANCE = 4
 CANNOT_TELL = 3
 
-_HEADS = ("from", "to", "audio", "95 %", "p")
-
 EPILOG = """[bold]Examples[/]
 [cyan]lipsync detect-offset clip.mp4[/]
 [cyan]lipsync detect-offset --plot evidence.png -v clip.mp4[/]
+[cyan]lipsync detect-offset --export markers.edl programme.mov[/]
 [cyan]lipsync detect-offset --json --jobs 4 --recursive rushes/ > offsets.ndjson[/]
 [cyan]lipsync detect-offset --tolerance ebu master.mxf || echo "out of tolerance, or worse"[/]
 
@@ -38,6 +37,7 @@ class Measure:
     how: options.Measuring
     plots: Mapping[Path, Path] = field(default_factory=dict)
     overwrite: bool = False
+    export: Path | None = None
 
     def __call__(self, path: Path, progress: batch.Progress | None) -> OffsetResult:
         from lipsync_cli.media.output import check_target
@@ -47,8 +47,8 @@ class Measure:
         # A bad file answers at once, not after the seconds that the model takes to load.
         probe(path)
         plot = self.plots.get(path)
-        if plot is not None:
-            check_target(plot, overwrite=self.overwrite)
+        for target in filter(None, (plot, self.export)):
+            check_target(target, overwrite=self.overwrite)
         return self._measure(path, plot, progress)
 
     def _measure(
@@ -63,6 +63,10 @@ class Measure:
             from lipsync_cli.plot import save_evidence
 
             save_evidence(measurement, plot)
+        if self.export is not None:
+            from lipsync_cli.markers import export_markers
+
+            export_markers(measurement.result, self.export, overwrite=self.overwrite)
         return measurement.result
 
 
@@ -81,7 +85,7 @@ class Show:
             self._say(wording.offset_line(result), result.to_dict(), result)
             return 0
         limits = parse_tolerance(self.tolerance, result.frame_rate)
-        within = limits.allows(result.offset_ms)
+        within = limits.allows(result.worst_ms)
         verdict = {
             "name": limits.name,
             "early_ms": limits.early_ms,
@@ -101,10 +105,13 @@ class Show:
         for warning in result.warnings:
             self.report.warning(f"{result.file}: {warning}")
         if self.report.verbose > 0:
-            heads = ("face", _HEADS[0], _HEADS[1], "frames", *_HEADS[2:])
+            first, *rest = wording.SEGMENT_HEADS[1:]
+            heads = ("face", wording.SEGMENT_HEADS[0], first, "frames", *rest)
             self.report.table("faces", heads, wording.track_rows(result))
-            if len(result.segments) > 1:
-                self.report.table("segments", _HEADS, wording.segment_rows(result))
+        if len(result.segments) > 1 and (self.report.verbose > 0 or wording.changes(result)):
+            self.report.table("segments", wording.SEGMENT_HEADS, wording.segment_rows(result))
+        if result.steps:
+            self.report.table("steps", wording.STEP_HEADS, wording.step_rows(result))
 
 
 def detect_offset(
@@ -113,6 +120,7 @@ def detect_offset(
     as_json: options.AsJson = False,
     tolerance: options.Tolerance = None,
     plot: options.Plot = None,
+    export: options.Export = None,
     overwrite: options.Overwrite = False,
     search_ms: options.SearchMs = 1500.0,
     audio_track: options.AudioTrack = 0,
@@ -139,9 +147,26 @@ def detect_offset(
     how = options.Measuring(search_ms, audio_track, min_probability, face_detector, device)
     report = Report(as_json=as_json, quiet=quiet, verbose=verbose)
     paths = inputs.collect(files or [], files_from, recursive=recursive)
-    job = Measure(how, plots_of(paths, plot), overwrite)
+    check_export(paths, export)
+    job = Measure(how, plots_of(paths, plot), overwrite, export)
     plan = batch.Plan(jobs, fail_fast, Setup(threads, weights, report.verbose))
     raise typer.Exit(batch.run(paths, job, Show(report, tolerance), report, plan))
+
+
+def check_export(paths: list[Path], export: Path | None) -> None:
+    """Refuse before any work what cannot be exported.
+
+    Raises:
+        UsageError: several files, or a format that is not known.
+        DependencyError: the format needs a library that is missing.
+    """
+    if export is None:
+        return
+    if len(paths) > 1:
+        raise UsageError("--export names one file for several inputs", hint="run them apart")
+    from lipsync_cli import markers
+
+    markers.check_export(export)
 
 
 def plots_of(paths: list[Path], plot: Path | None) -> Mapping[Path, Path]:

@@ -1,4 +1,4 @@
-"""`lipsync fix-sync`: move the sound back onto the lips, without re-encoding."""
+"""`lipsync fix-sync`: move the sound back onto the lips, and code nothing else anew."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -19,9 +20,20 @@ EPILOG = """[bold]Examples[/]
 [cyan]lipsync fix-sync clip.mp4[/]  measures, writes clip.synced.mp4, measures again
 [cyan]lipsync fix-sync --offset 120 clip.mov -o fixed.mov[/]  delays the sound by 120 ms
 [cyan]lipsync fix-sync --dry-run --recursive library/[/]  says what it would do
+[cyan]lipsync fix-sync --piecewise programme.mxf[/]  moves each part by its own offset
 
 [bold]Exit codes[/]  0 repaired, or in sync · 1 a file failed · 2 wrong usage · \
 3 no trustworthy offset, nothing written"""
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How a repair may go about it; the fields are keywords of the library's `fix_sync`."""
+
+    audio_tracks: tuple[int, ...] | None
+    method: Literal["auto", "timestamps", "samples"]
+    drift: Literal["audio", "video"]
+    piecewise: bool
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,7 @@ class Repair:
     dry_run: bool
     overwrite: bool
     in_place: bool
+    ways: Ways
 
     def __call__(self, path: Path, progress: batch.Progress | None) -> FixResult:
         from lipsync_cli.fix import MeasureOptions, fix_sync
@@ -54,6 +67,7 @@ class Repair:
             verify=self.verify,
             measuring=MeasureOptions(**measuring),
             progress=progress,
+            **asdict(self.ways),
         )
 
 
@@ -65,6 +79,10 @@ class Show:
 
     def __call__(self, result: FixResult) -> int:
         self.report.answer(wording.fix_line(result), result.to_dict())
+        if result.residuals:
+            rate = result.measured.frame_rate if result.measured else None
+            rows = wording.stretch_rows(result.residuals, rate)
+            self.report.table("re-measured", wording.SEGMENT_HEADS, rows)
         for warning in result.warnings:
             self.report.warning(f"{result.file}: {warning}")
         if result.plan is not None:
@@ -83,6 +101,10 @@ def fix_sync(
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
     offset: options.Offset = None,
+    method: options.Method = "auto",
+    drift: options.Drift = "audio",
+    piecewise: options.Piecewise = False,
+    only_track: options.OnlyTrack = None,
     min_offset: options.MinOffset = 15.0,
     verify: options.Verify = None,
     search_ms: options.SearchMs = 1500.0,
@@ -102,8 +124,9 @@ def fix_sync(
     """Repair the offset of videos [bold]without re-encoding[/].
 
     Only the times of the audio packets change: picture, sound, subtitles, chapters and
-    tags stay as they are. The original is not touched, an existing file is not replaced,
-    and nothing is written when the offset cannot be trusted.
+    tags stay as they are. Where a container cannot store that, or the offset drifts, the
+    sound alone is written again. The original is not touched, an existing file is not
+    replaced, and nothing is written when the offset cannot be trusted.
     """
     if offset is not None and not math.isfinite(offset):
         raise UsageError(f"--offset {offset} is no time", hint="give milliseconds, as in 120")
@@ -111,7 +134,8 @@ def fix_sync(
     report = Report(as_json=as_json, quiet=quiet, verbose=verbose)
     paths = inputs.collect(files or [], files_from, recursive=recursive)
     outputs = outputs_of(paths, output, out_dir, in_place=in_place)
-    job = Repair(how, outputs, offset, min_offset, verify, dry_run, overwrite, in_place)
+    ways = Ways(tuple(only_track) if only_track else None, method, drift, piecewise)
+    job = Repair(how, outputs, offset, min_offset, verify, dry_run, overwrite, in_place, ways)
     plan = batch.Plan(jobs, fail_fast, Setup(threads, weights, report.verbose))
     # Even a dry run tells whether the folder can be made.
     with inputs.output_folder(out_dir, keep=not dry_run):

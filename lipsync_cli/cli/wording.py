@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from lipsync_cli.results import FixResult, OffsetResult
+from lipsync_cli.results import FixPlan, FixResult, OffsetResult, Segment
+from lipsync_cli.scoring.timecode import timecode
 from lipsync_cli.scoring.tolerance import Tolerance
 
-# SMPTE 12M: these rates drop frame numbers (not frames) to keep up with the clock.
-_DROP_RATES = {30: 2, 60: 4}
+SEGMENT_HEADS = ("from", "to", "audio", "95 %", "p")
+STEP_HEADS = ("step at", "not before", "not after", "audio")
+# A line that lists more offsets than this is no help.
+_MOST_PARTS = 4
 
 
 def printable(text: str) -> str:
@@ -26,8 +29,14 @@ def offset_line(result: OffsetResult, tolerance: Tolerance | None = None) -> str
     name = printable(result.file)
     if result.offset_ms is None:
         return f"{name}: cannot tell: {printable(result.reason or 'no reason given')}"
-    line = f"{name}: {_direction(result)} ({', '.join(_details(result))})"
-    return line if tolerance is None else f"{line}, {_verdict(result.offset_ms, tolerance)}"
+    course = _course(result) if changes(result) else _direction(result)
+    line = f"{name}: {course} ({', '.join(_details(result))})"
+    return line if tolerance is None else f"{line}, {_verdict(result.worst_ms, tolerance)}"
+
+
+def changes(result: OffsetResult) -> bool:
+    """Whether the offset changes in a way that is known."""
+    return result.pattern in ("drift", "steps")
 
 
 def fix_line(result: FixResult) -> str:
@@ -37,9 +46,7 @@ def fix_line(result: FixResult) -> str:
         measured = result.measured and result.measured.interval_ms
         interval = f" ({interval_words(measured)})" if measured else ""
         return f"{name}: in sync, {early_or_late(result.offset_ms)}{interval}: nothing to repair"
-    done = "would be" if result.action == "planned" else "is"
-    moved = "delayed" if result.offset_ms >= 0 else "advanced"
-    line = f"{name}: audio {done} {moved} by {milliseconds(abs(result.offset_ms))} ms"
+    line = f"{name}: {_repair(result)}"
     target = f" -> {printable(result.output)}" if result.output else ""
     checks = _checks(result)
     return f"{line}{target}" + (f" ({', '.join(checks)})" if checks else "")
@@ -72,20 +79,6 @@ def probability(value: float) -> str:
     return f"{math.floor(value * 100 + 1e-9) / 100:.2f}"
 
 
-def timecode(time_s: float, frame_rate: float | None) -> str:
-    """HH:MM:SS:FF from the start of the file; `;` marks drop-frame, `.` milliseconds."""
-    if not frame_rate or frame_rate < 2:
-        whole_ms = round(max(time_s, 0.0) * 1000)
-        return f"{_clock(whole_ms // 1000)}.{whole_ms % 1000:03d}"
-    base = round(frame_rate)
-    number = round(max(time_s, 0.0) * frame_rate)
-    dropping = base in _DROP_RATES and abs(frame_rate * 1.001 - base) < 1e-3
-    if dropping:
-        number = _with_dropped_numbers(number, base)
-    mark = ";" if dropping else ":"
-    return f"{_clock(number // base)}{mark}{number % base:02d}"
-
-
 def track_rows(result: OffsetResult) -> Iterable[tuple[str, ...]]:
     """Cells for one table row per face track."""
     for track in result.tracks:
@@ -95,18 +88,33 @@ def track_rows(result: OffsetResult) -> Iterable[tuple[str, ...]]:
 
 def segment_rows(result: OffsetResult) -> Iterable[tuple[str, ...]]:
     """Cells for one table row per segment of the programme."""
-    for segment in result.segments:
-        span = (timecode(at, result.frame_rate) for at in (segment.start_s, segment.end_s))
-        yield (*span, *_cells(segment))
+    unknown = "not measurable" if changes(result) else "cannot tell"
+    return stretch_rows(result.segments, result.frame_rate, unknown)
 
 
-def _cells(part: Any) -> tuple[str, str, str]:
+def stretch_rows(
+    segments: Iterable[Segment], frame_rate: float | None, unknown: str = "not measurable"
+) -> Iterable[tuple[str, ...]]:
+    """Cells for one table row per stretch of time."""
+    for segment in segments:
+        span = (timecode(at, frame_rate) for at in (segment.start_s, segment.end_s))
+        yield (*span, *_cells(segment, unknown))
+
+
+def step_rows(result: OffsetResult) -> Iterable[tuple[str, ...]]:
+    """Cells for one table row per step of the offset."""
+    for step in result.steps:
+        times = (step.time_s, step.earliest_s, step.latest_s)
+        side = "earlier" if step.size_ms > 0 else "later"
+        size = f"{milliseconds(abs(step.size_ms))} ms {side}"
+        yield (*(timecode(at, result.frame_rate) for at in times), size)
+
+
+def _cells(part: Any, unknown: str = "cannot tell") -> tuple[str, str, str]:
     if part.offset_ms is None:
-        return ("cannot tell", "", probability(part.probability))
+        return (unknown, "", probability(part.probability))
     interval = interval_words(part.interval_ms) if part.interval_ms else ""
-    side = "early" if part.offset_ms >= 0 else "late"
-    offset = f"{milliseconds(abs(part.offset_ms))} ms {side}"
-    return (offset, interval, probability(part.probability))
+    return (_side(part.offset_ms), interval, probability(part.probability))
 
 
 def _direction(result: OffsetResult) -> str:
@@ -114,7 +122,52 @@ def _direction(result: OffsetResult) -> str:
     return f"in sync, {words}" if result.direction == "in sync" else words
 
 
+def _course(result: OffsetResult) -> str:
+    """What an offset does that changes, as in "audio drifts from 16 ms late to 44 ms early"."""
+    offsets = [s.offset_ms for s in result.segments if s.offset_ms is not None]
+    if not offsets:
+        return _direction(result)
+    if result.pattern == "drift":
+        known = [s for s in result.segments if s.offset_ms is not None]
+        ends = (known[0], known[0].start_s), (known[-1], known[-1].end_s)
+        return "audio drifts from {} to {}".format(
+            *(_side(result.offset_at(s, t)) for s, t in ends)
+        )
+    count = len(result.steps)
+    steps = "step" if count == 1 else "steps"
+    if count < _MOST_PARTS and len(offsets) == count + 1:
+        return f"audio offset changes in {count} {steps}: {', '.join(map(_side, offsets))}"
+    extremes = f"between {_side(min(offsets))} and {_side(max(offsets))}"
+    return f"audio offset changes in {count} {steps}, {extremes}"
+
+
+def _side(offset_ms: float) -> str:
+    return f"{milliseconds(abs(offset_ms))} ms {'early' if offset_ms >= 0 else 'late'}"
+
+
+def _repair(result: FixResult) -> str:
+    done = "would be" if result.action == "planned" else "is"
+    plan = result.plan
+    if plan is not None and plan.steps_s:
+        drift = f", a drift of {plan.drift_ppm:+.1f} ppm taken out" if plan.drift_ppm else ""
+        return f"audio {done} moved in {len(plan.steps_s) + 1} parts{drift}"
+    if plan is not None and plan.drift_ppm:
+        return f"a drift of {plan.drift_ppm:+.1f} ppm {done} taken out of the {_stretched(plan)}"
+    moved = "delayed" if result.offset_ms >= 0 else "advanced"
+    return f"audio {done} {moved} by {milliseconds(abs(result.offset_ms))} ms"
+
+
+def _stretched(plan: FixPlan) -> str:
+    return "audio" if plan.method == "samples" else "picture"
+
+
 def _details(result: OffsetResult) -> Iterable[str]:
+    if changes(result):
+        if result.drift_ppm is not None:
+            low, high = result.drift_interval_ppm or (result.drift_ppm,) * 2
+            yield f"drift {result.drift_ppm:+.1f} ppm, {low:+.1f}..{high:+.1f}"
+        yield f"p = {probability(result.probability)}"
+        return
     if result.interval_ms is not None:
         yield interval_words(result.interval_ms)
     if result.offset_frames is not None and result.frame_rate:
@@ -131,23 +184,15 @@ def _verdict(offset_ms: float, tolerance: Tolerance) -> str:
 
 def _checks(result: FixResult) -> list[str]:
     checks = []
-    if result.applied_ms is not None:
+    plan = result.plan
+    moved_at_once = plan is None or (not plan.steps_s and plan.drift_ppm is None)
+    if result.applied_ms is not None and moved_at_once:
         checks.append(f"found in the file: {result.applied_ms:+.1f} ms")
     if result.residual_ms is not None:
         checks.append(f"re-measured: {early_or_late(result.residual_ms)}")
-    if result.action == "planned" and result.plan is not None:
-        checks.append(f"{result.plan.method}, {result.plan.container}")
+    left = [s.offset_ms for s in result.residuals if s.offset_ms is not None]
+    if left:
+        checks.append(f"at worst {_side(max(left, key=abs))}")
+    if result.action == "planned" and plan is not None:
+        checks.append(f"{plan.method}, {plan.container}")
     return checks
-
-
-def _with_dropped_numbers(number: int, base: int) -> int:
-    """Frame count -> frame number of drop-frame timecode (SMPTE 12M)."""
-    drop = _DROP_RATES[base]
-    per_minute = base * 60 - drop
-    tens, rest = divmod(number, per_minute * 10 + drop)
-    minutes = 0 if rest < base * 60 else 1 + (rest - base * 60) // per_minute
-    return number + drop * (9 * tens + minutes)
-
-
-def _clock(seconds: int) -> str:
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

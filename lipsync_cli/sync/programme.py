@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 from lipsync_cli.faces.stream import FaceStats, TrackChunk
 from lipsync_cli.results import OffsetResult, Segment, TrackOffset, direction_of
+from lipsync_cli.sync.changing import EDGE_MS, along, rounded
 from lipsync_cli.sync.estimate import Estimate, estimate
 from lipsync_cli.sync.evidence import BIN_S, LagEvidence, merged
 from lipsync_cli.sync.model_file import LoadedModel
+from lipsync_cli.sync.timeline import find_timeline
 
 SILENT = 1e-3  # root mean square of the loudest quarter second
 SEGMENT_S = 10.0
 UNRELATED = 0.3  # less likely than this: the sound is not this face's
 PICTURES_PER_S = 25.0  # at this rate a second is as good as it gets
 SAME_MS = 45.0  # segments closer than this are one
+UNCLEAR = "the offset changes in a way that no few numbers describe"
 
 
 @dataclass
@@ -62,15 +65,24 @@ class Seen:
     reach: int
 
 
-def read_programme(seen: Seen, model: LoadedModel, min_probability: float) -> OffsetResult:
-    """One answer for the whole file, and one for each face and stretch of it."""
+def read_programme(
+    seen: Seen,
+    model: LoadedModel,
+    min_probability: float,
+    stretches: Sequence[tuple[float, float]] | None = None,
+) -> OffsetResult:
+    """One answer for the whole file, and one for each face and stretch of it.
+
+    Args:
+        stretches: (start, end) in seconds of the segments to answer for; None to find them.
+    """
     readings = {n: _read(e, model) for n, e in seen.tracks.items()}
     whole = _of_speakers(seen.tracks, readings)
     reading = _read(whole, model) if whole is not None else None
     reason = _why_not(seen, reading, min_probability)
     answered = reading if reason is None else None
     segments = _segments(whole, model, min_probability) if whole is not None else ()
-    return OffsetResult(
+    constant = OffsetResult(
         file="",
         status="measured" if answered else "cannot_tell",
         reason=reason,
@@ -87,6 +99,31 @@ def read_programme(seen: Seen, model: LoadedModel, min_probability: float) -> Of
         segments=segments,
         warnings=_warnings(segments, reading, seen),
     )
+    result = _over_time(constant, whole, model, min_probability)
+    if stretches is None or whole is None:
+        return result
+    found = (_segment(whole.between(a, b), a, b, model, min_probability) for a, b in stretches)
+    return replace(result, segments=tuple(found))
+
+
+def _over_time(
+    constant: OffsetResult, whole: LagEvidence | None, model: LoadedModel, min_probability: float
+) -> OffsetResult:
+    """What the offset does over time; the answer of a constant one stays as it is."""
+    # Nothing can be read from the course of something that is not there.
+    if whole is None or not len(whole.start_s):
+        return constant
+    timeline = find_timeline(whole, model.logits)
+    if timeline.changes:
+        changing = along(constant, whole, timeline, model, min_probability)
+        return changing if changing is not None else constant
+    if constant.offset_ms is None:
+        return constant
+    interval = rounded(timeline.drift_interval_ppm)
+    known = replace(constant, pattern=timeline.pattern, drift_interval_ppm=interval)
+    if timeline.pattern != "unclear":
+        return known
+    return replace(known, warnings=(*constant.warnings, UNCLEAR))
 
 
 def programme_evidence(tracks: Mapping[int, LagEvidence], model: LoadedModel) -> LagEvidence | None:
@@ -199,7 +236,7 @@ def _warnings(
             f"the offset is not constant: between {min(known):.0f} and {max(known):.0f} ms"
             " in parts of the programme; one number cannot repair it"
         )
-    if reading is not None and abs(reading.offset_ms) > seen.reach * 10 - 60:
+    if reading is not None and abs(reading.offset_ms) > seen.reach * 10 - EDGE_MS:
         found.append("the offset is at the edge of the search range: widen --search-ms")
     return tuple(found)
 
