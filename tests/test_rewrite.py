@@ -328,3 +328,24 @@ def test_progress(clip: ClipFactory, tmp_path: Path) -> None:
     assert told == sorted(told)
     assert 0.0 <= told[0] < 0.1
     assert told[-1] == pytest.approx(1.0, abs=0.05)
+
+
+def test_pictures_at_one_time_push_no_others(tmp_path: Path) -> None:
+    """Pairs of pictures with one time: each pair moves by a tick, and nothing adds up."""
+    path = tmp_path / "pairs.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(40):
+            luma = np.full((48, 64, 3), number * 6, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(luma, format="rgb24")):
+                packet.pts = packet.dts = 2 * (number // 2)
+                container.mux(packet)
+    with av.open(str(path)) as container:
+        before = [float(frame.time or 0) for frame in container.decode(video=0)]
+    assert sum(np.diff(before) == 0) == 20
+    rewrite(path, tmp_path / "out.mkv", lambda picture, pts_s: picture)
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        after = [float(frame.time or 0) for frame in container.decode(video=0)]
+    np.testing.assert_allclose(after, before, atol=0.0015)
+    assert (np.diff(after) > 0).all()

@@ -93,6 +93,10 @@ class PictureDecoder:
     def _ticks(self, picture: av.VideoFrame) -> int:
         if self._last is None:
             return first_ticks(picture)
+        if picture.pts is not None and picture.pts <= self._last:
+            self.retimed += 1
+            # The least step: a longer one would push the picture after it, and that the next.
+            return self._last + 1
         known = [ticks for ticks in (picture.pts, picture.dts, self._next) if ticks is not None]
         later = [ticks for ticks in known if ticks > self._last]
         self.retimed += later[0] != known[0]
