@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from lipsync_cli.fix import MeasureOptions, fix_sync, plan_fix
+    from lipsync_cli.markers import export_markers
     from lipsync_cli.media.probe import MediaInfo, StreamInfo, probe
     from lipsync_cli.results import (
         DubResult,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         OffsetResult,
         ScoreResult,
         Segment,
+        Step,
         TrackOffset,
         Verdict,
     )
@@ -70,6 +72,7 @@ __all__ = [
     "ScoreOptions",
     "ScoreResult",
     "Segment",
+    "Step",
     "StreamInfo",
     "Tolerance",
     "TrackOffset",
@@ -80,6 +83,7 @@ __all__ = [
     "__version__",
     "detect_offset",
     "dub_video",
+    "export_markers",
     "fix_sync",
     "measure",
     "plan_fix",
@@ -105,6 +109,7 @@ _HOMES = {
         "WeightsError",
     ),
     "fix": ("MeasureOptions", "fix_sync", "plan_fix"),
+    "markers": ("export_markers",),
     "media.probe": ("MediaInfo", "StreamInfo", "probe"),
     "results": (
         "DubResult",
@@ -113,6 +118,7 @@ _HOMES = {
         "OffsetResult",
         "ScoreResult",
         "Segment",
+        "Step",
         "TrackOffset",
         "Verdict",
     ),

@@ -64,11 +64,7 @@ class OffsetCurve:
 
     def picture_s(self, sound_s: float) -> float:
         """Latest picture time that is given the sound of this time."""
-        times = [
-            (sound_s + piece.offset_s) / (1 - piece.slope)
-            for piece in self.pieces
-        ]  # fmt: skip
-        starts = [-math.inf, *self.steps_s]
-        ends = [*self.steps_s, math.inf]
-        held = [min(t, e) for t, s, e in zip(times, starts, ends, strict=True) if t >= s]
-        return max(held, default=times[0])
+        starts, ends = (-math.inf, *self.steps_s), (*self.steps_s, math.inf)
+        times = [(sound_s + p.offset_s) / (1 - p.slope) for p in self.pieces]
+        shown = zip(times, starts, ends, strict=True)
+        return max((min(t, end) for t, start, end in shown if t >= start), default=times[0])

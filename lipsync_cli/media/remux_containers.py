@@ -134,7 +134,7 @@ def _refusal(name: str, path: Path, target: Path | None = None) -> OutputError:
     reason, suffix = _REFUSED.get(
         name, (f"a shift of the audio cannot be stored reliably in '{name}' files", ".mkv")
     )
-    hint = f"write another container, such as -o {path.stem}.synced{suffix}"
+    hint = f"use --method samples, or write another container: -o {path.stem}.synced{suffix}"
     return OutputError(reason, path=target or path, hint=hint)
 
 

@@ -15,7 +15,11 @@ from lipsync_cli.media.probe import open_media, probe
 from lipsync_cli.media.remux_streams import kept_tags
 
 # Notes of a muxer to itself.
-_TECHNICAL = {"handler_name", "vendor_id", "creation_time", "name", "language", "filename"}
+_TECHNICAL = {
+    *("handler_name", "vendor_id", "creation_time", "name", "language", "filename"),
+    # Identifiers that an MXF file gets anew.
+    *("material_package_umid", "file_package_umid", "uid", "generation_uid", "modification_date"),
+}
 # Display sizes in whole pixels round the shape of a pixel.
 _SHAPE_TOLERANCE = 0.01
 _COUNTED = ("cover picture", "subtitle", "attachment")

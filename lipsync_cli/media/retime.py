@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,16 @@ from lipsync_cli.errors import MissingStream, OutputError, UnreadableMedia
 from lipsync_cli.media.offset_curve import OffsetCurve
 from lipsync_cli.media.output import NO_SPACE
 from lipsync_cli.media.probe import container_duration_s, main_video, open_media, stream_seconds
-from lipsync_cli.media.remux_check import (
-    ByteProgress,
-    Tally,
-    expect_move,
-    measure_move,
-    read_back,
-)
+from lipsync_cli.media.remux_check import ByteProgress
 from lipsync_cli.media.remux_containers import Container
 from lipsync_cli.media.remux_streams import Output, ffmpeg_reasons
-from lipsync_cli.media.retime_check import Fingerprints, find
+from lipsync_cli.media.retime_check import (
+    Copies,
+    Fingerprints,
+    check_copies,
+    find,
+    not_as_asked,
+)
 from lipsync_cli.media.retime_output import (
     choose_output,
     recoded_output,
@@ -68,23 +68,6 @@ class RetimePlan:
     codings: Mapping[int, Coding]
     dropped: tuple[str, ...]
     untimed: bool
-
-
-@dataclass(frozen=True)
-class Copies:
-    """What was found of the packets.
-
-    Attributes:
-        lifted_ms: by how much the picture moved on the file's own clock.
-        bit_exact: every copied payload is the one of the source.
-        unhidden: pictures that an edit list hid in the source, and nothing hides any more.
-        left_out: packets so far outside an edit list that they could not be read at all.
-    """
-
-    lifted_ms: float
-    bit_exact: bool
-    unhidden: int
-    left_out: int
 
 
 @dataclass(frozen=True)
@@ -280,42 +263,13 @@ def _check(handlers: Handlers, plan: RetimePlan, path: Path, progress: Progress 
     for index, track in tracks.items():
         times = found[track.number]
         if prints[track.number] and not times:
-            raise _not_as_asked(path, f"the sound of stream {index} is not in it")
+            raise not_as_asked(path, f"the sound of stream {index} is not in it")
         worst_ms = max(times, key=abs, default=0.0)
         if abs(worst_ms) > plan.grid_ms + (0.0 if plan.codings[index].lossless else _CODED_MS):
-            raise _not_as_asked(path, f"the sound of stream {index} is off by {worst_ms:.2f} ms")
+            raise not_as_asked(path, f"the sound of stream {index} is off by {worst_ms:.2f} ms")
         late += times
     damaged = sum(track.damaged for track in tracks.values())
     return Retimed(round(float(np.median(late)), 3) if late else None, copies, damaged)
-
-
-def check_copies(
-    given: Mapping[int, Tally],
-    coded: Collection[int],
-    path: Path,
-    grid_ms: float,
-    progress: Progress | None,
-) -> Copies:
-    """Compare all packets with those that were given to the muxer.
-
-    Args:
-        given: by index; those in `coded` are no copies, and may be wrapped differently.
-
-    Raises:
-        OutputError: packets are missing, or streams have moved against each other.
-    """
-    pairs, whole = read_back(given, path, progress)
-    moves = {i: measure_move(before, after) for i, (before, after) in pairs.items()}
-    pictures = [i for i, (before, _) in pairs.items() if before.kind == "video"]
-    lifted_ms = moves[pictures[0]].mean_ms
-    for index, move in moves.items():
-        tick_ms = 1000 * max(tally.tick_s for tally in pairs[index])
-        if pairs[index][0].kind != "subtitle":
-            expect_move(move, lifted_ms, max(grid_ms, tick_ms), path, index)
-    exact = all(b.same_payload(a) for i, (b, a) in whole.items() if i not in coded)
-    unhidden = sum(max(0, pairs[i][0].hidden - pairs[i][1].hidden) for i in pictures)
-    left_out = sum(max(0, tally.announced - len(tally.sizes)) for tally in given.values())
-    return Copies(round(lifted_ms, 3), exact, unhidden, left_out)
 
 
 @contextmanager
@@ -331,14 +285,6 @@ def naming_writing_errors(target: Path) -> Iterator[None]:
             path=target,
             hint="write another container, such as .mkv",
         ) from error
-
-
-def _not_as_asked(path: Path, what: str) -> OutputError:
-    return OutputError(
-        f"the container did not store what was asked for: {what}; nothing was kept",
-        path=path,
-        hint="write another container, such as .mkv",
-    )
 
 
 def share(progress: Progress | None, start: float, stop: float) -> Progress | None:

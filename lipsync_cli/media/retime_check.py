@@ -1,8 +1,8 @@
-"""Find the sound that was written again in the finished file, to the sample."""
+"""Find in the finished file what was written: the sound to the sample, copies byte by byte."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from av.stream import Discard
 
+from lipsync_cli.errors import OutputError
 from lipsync_cli.media.probe import open_media
-from lipsync_cli.media.remux_check import ByteProgress
+from lipsync_cli.media.remux_check import (
+    ByteProgress,
+    Tally,
+    expect_move,
+    measure_move,
+    read_back,
+)
 from lipsync_cli.media.samples import Samples, TrackReader
 
 Mono = npt.NDArray[np.float32]
@@ -171,3 +178,58 @@ def find(
                 finders[packet.stream_index][1].push(frame)
             bar.reached(packet.pos)
         return dict((n, finder.late_ms) for n, finder in finders.values())
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What was found of the packets.
+
+    Attributes:
+        lifted_ms: by how much the picture moved on the file's own clock.
+        bit_exact: every copied payload is the one of the source.
+        unhidden: pictures that an edit list hid in the source, and nothing hides any more.
+        left_out: packets so far outside an edit list that they could not be read at all.
+    """
+
+    lifted_ms: float
+    bit_exact: bool
+    unhidden: int
+    left_out: int
+
+
+def check_copies(
+    given: Mapping[int, Tally],
+    coded: Collection[int],
+    path: Path,
+    grid_ms: float,
+    progress: Callable[[float], None] | None,
+) -> Copies:
+    """Compare all packets with those that were given to the muxer.
+
+    Args:
+        given: by index; those in `coded` are no copies, and may be wrapped differently.
+
+    Raises:
+        OutputError: packets are missing, or streams have moved against each other.
+    """
+    pairs, whole = read_back(given, path, progress)
+    moves = {i: measure_move(before, after) for i, (before, after) in pairs.items()}
+    pictures = [i for i, (before, _) in pairs.items() if before.kind == "video"]
+    lifted_ms = moves[pictures[0]].mean_ms
+    for index, move in moves.items():
+        tick_ms = 1000 * max(tally.tick_s for tally in pairs[index])
+        if pairs[index][0].kind != "subtitle":
+            expect_move(move, lifted_ms, max(grid_ms, tick_ms), path, index)
+    exact = all(b.same_payload(a) for i, (b, a) in whole.items() if i not in coded)
+    unhidden = sum(max(0, pairs[i][0].hidden - pairs[i][1].hidden) for i in pictures)
+    left_out = sum(max(0, tally.announced - len(tally.sizes)) for tally in given.values())
+    return Copies(round(lifted_ms, 3), exact, unhidden, left_out)
+
+
+def not_as_asked(path: Path, what: str) -> OutputError:
+    """What is raised where the written file is not what it should be."""
+    return OutputError(
+        f"the container did not store what was asked for: {what}; nothing was kept",
+        path=path,
+        hint="write another container, such as .mkv",
+    )

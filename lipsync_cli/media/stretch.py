@@ -25,15 +25,14 @@ from lipsync_cli.media.remux_streams import (
 )
 from lipsync_cli.media.retime import (
     WRITING,
-    Copies,
     Handlers,
     audio_indices,
-    check_copies,
     naming_writing_errors,
     pump,
     read_packets,
     share,
 )
+from lipsync_cli.media.retime_check import Copies, check_copies
 from lipsync_cli.media.retime_output import stores_times
 from lipsync_cli.media.retime_streams import CopiedStream
 

@@ -74,7 +74,9 @@ def placed(curve: OffsetCurve, measured: OffsetResult, sound: Loudness) -> Offse
 
 def _pieces(measured: OffsetResult) -> Iterator[Piece]:
     slope = (measured.drift_ppm or 0.0) * 1e-6
-    starts = [min(0.0, measured.segments[0].start_s), *(s.time_s for s in measured.steps)]
+    starts = [min(0.0, measured.segments[0].start_s)]
+    for step in measured.steps:
+        starts.append(max(step.time_s, starts[-1] + FADE_S))
     level_s: float | None = None
     for k, start_s in enumerate(starts):
         end_s = starts[k + 1] if k + 1 < len(starts) else float("inf")

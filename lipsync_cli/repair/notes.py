@@ -9,7 +9,8 @@ from lipsync_cli.media.offset_curve import OffsetCurve
 from lipsync_cli.media.remux import ShiftPlan
 from lipsync_cli.media.remux_check import Checked
 from lipsync_cli.media.resample import FADE_S
-from lipsync_cli.media.retime import Copies, RetimePlan
+from lipsync_cli.media.retime import RetimePlan
+from lipsync_cli.media.retime_check import Copies
 from lipsync_cli.media.samples import Coding
 
 # Readers drop what an edit list hides, save for one second that decoders may need.
