@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from lipsync_cli.cli import batch, inputs, options, wording
+from lipsync_cli.cli import batch, dub_options, inputs, options, wording
 from lipsync_cli.cli.process import Setup
 from lipsync_cli.cli.report import Report
 from lipsync_cli.device import check_name
@@ -25,26 +23,6 @@ lipsync weights import wav2lip_gan.pth
 the result do not follow"""
 
 DOES_NOT_FOLLOW = 3
-
-_PICTURE = "Picture"
-_RANGE = "Part of the programme"
-
-
-class Engine(StrEnum):
-    """Who makes the lips."""
-
-    auto = "auto"
-    rewrite = "rewrite"
-    wav2lip = "wav2lip"
-
-
-class Extend(StrEnum):
-    """What follows the last picture when the speech goes on."""
-
-    cut = "cut"
-    freeze = "freeze"
-    loop = "loop"
-    pingpong = "pingpong"
 
 
 def _line(result: DubResult) -> str:
@@ -70,122 +48,26 @@ def _show(result: DubResult, report: Report) -> int:
 
 def dub(
     *,
-    video: Annotated[
-        Path, typer.Argument(metavar="VIDEO", show_default=False, help="Who is to be dubbed.")
-    ],
-    speech: Annotated[
-        Path,
-        typer.Argument(metavar="SPEECH", show_default=False, help="Any file with the new sound."),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="OUT",
-            show_default=False,
-            help="File to write; NAME.dubbed.EXT beside the video if left out.",
-        ),
-    ] = None,
+    video: dub_options.Video,
+    speech: dub_options.Speech,
+    output: dub_options.Output = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
-    engine: Annotated[
-        Engine,
-        typer.Option(
-            help="[cyan]rewrite[/] borrows the speaker's own mouth from other moments, "
-            "[cyan]wav2lip[/] draws it with an imported generator; [cyan]auto[/] draws where "
-            "there is one.",
-        ),
-    ] = Engine.auto,
-    footage: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE", show_default=False, help="More video of the same person; repeatable."
-        ),
-    ] = None,
-    generator: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", show_default=False, help="A Wav2Lip checkpoint to draw with."),
-    ] = None,
-    face: Annotated[
-        str,
-        typer.Option(
-            metavar="WHO",
-            help="[cyan]speaker[/] of the original, [cyan]largest[/], or a number in order of "
-            "appearance, from 0.",
-        ),
-    ] = "speaker",
-    keep_original: Annotated[
-        bool,
-        typer.Option(
-            "--keep-original-audio-track", metavar="", help="Keep the old sound as a second track."
-        ),
-    ] = False,
-    audio_track: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Audio track of SPEECH, from 0.")
-    ] = 0,
-    audio_shift: Annotated[
-        float,
-        typer.Option(metavar="MS", help="wav2lip: > 0 moves the lips later, < 0 earlier."),
-    ] = -40.0,
-    verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", metavar="", help="Measure the result's lips.")
-    ] = True,
-    start: Annotated[
-        float | None,
-        typer.Option(
-            metavar="S", rich_help_panel=_RANGE, show_default=False, help="Write from this second."
-        ),
-    ] = None,
-    end: Annotated[
-        float | None,
-        typer.Option(
-            metavar="S", rich_help_panel=_RANGE, show_default=False, help="Write up to this second."
-        ),
-    ] = None,
-    preview: Annotated[
-        float | None,
-        typer.Option(
-            min=0.5,
-            metavar="S",
-            rich_help_panel=_RANGE,
-            show_default=False,
-            help="Write only so many seconds.",
-        ),
-    ] = None,
-    extend: Annotated[
-        Extend,
-        typer.Option(
-            rich_help_panel=_RANGE, help="What is shown when the speech outlasts the picture."
-        ),
-    ] = Extend.freeze,
-    codec: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=_PICTURE,
-            show_default="as the source",
-            help="Video format: h264, hevc, vp9, prores, ...",
-        ),
-    ] = None,
-    crf: Annotated[
-        float | None,
-        typer.Option(
-            metavar="Q",
-            rich_help_panel=_PICTURE,
-            show_default="near the source",
-            help="Quality on the encoder's scale; smaller is better.",
-        ),
-    ] = None,
-    lossless: Annotated[
-        bool,
-        typer.Option(
-            "--lossless",
-            metavar="",
-            rich_help_panel=_PICTURE,
-            help="Untouched pixels stay exactly as decoded.",
-        ),
-    ] = False,
+    engine: dub_options.EngineName = dub_options.Engine.auto,
+    footage: dub_options.Footage = None,
+    generator: dub_options.GeneratorFile = None,
+    face: dub_options.Face = "speaker",
+    keep_original: dub_options.KeepOriginal = False,
+    audio_track: dub_options.SpeechTrack = 0,
+    audio_shift: dub_options.AudioShift = -40.0,
+    verify: dub_options.VerifyLips = True,
+    start: dub_options.Start = None,
+    end: dub_options.End = None,
+    preview: dub_options.Preview = None,
+    extend: dub_options.ExtendHow = dub_options.Extend.freeze,
+    codec: dub_options.Codec = None,
+    crf: dub_options.Crf = None,
+    lossless: dub_options.Lossless = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     face_detector: options.FaceDetector = "own",
