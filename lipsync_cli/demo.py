@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -14,9 +13,8 @@ import numpy as np
 from lipsync_cli.errors import OutputError
 from lipsync_cli.fix import default_output, fix_sync
 from lipsync_cli.media.output import atomic
+from lipsync_cli.progress import Progress, part_of
 from lipsync_cli.results import SCHEMA_VERSION, FixResult, OffsetResult
-
-Progress = Callable[[float], None]
 
 DURATION_S = 12.0
 _SIZE = 640  # pixels
@@ -83,11 +81,11 @@ def run_demo(
     clip, picture = _prepare(Path(folder))
     injected_ms = error_ms if error_ms is not None else error_of(seed)
     laps = [perf_counter()]
-    _render(clip, injected_ms, seed, _part(progress, 0.0, _RENDERED))
+    _render(clip, injected_ms, seed, part_of(progress, 0.0, _RENDERED))
     laps.append(perf_counter())
-    found = _measure(clip, picture, _part(progress, _RENDERED, _MEASURED))
+    found = _measure(clip, picture, part_of(progress, _RENDERED, _MEASURED))
     laps.append(perf_counter())
-    fixed = _repair(clip, found, _part(progress, _MEASURED, 1.0))
+    fixed = _repair(clip, found, part_of(progress, _MEASURED, 1.0))
     laps.append(perf_counter())
     return DemoResult(
         clip=str(clip),
@@ -174,10 +172,3 @@ def _measure(clip: Path, picture: Path, progress: Progress | None) -> OffsetResu
     measurement = measure(clip, evidence=True, progress=progress)
     save_evidence(measurement, picture)
     return measurement.result
-
-
-def _part(progress: Progress | None, start: float, stop: float) -> Progress | None:
-    """A stretch of the progress bar for one stage."""
-    if progress is None:
-        return None
-    return lambda done: progress(start + (stop - start) * done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from lipsync_cli.media.audio import AudioBlock
 from lipsync_cli.media.probe import MediaInfo, probe
 from lipsync_cli.media.reader import ReadStats, read
 from lipsync_cli.media.video import VideoFrame
+from lipsync_cli.progress import Progress, tell_time
 from lipsync_cli.results import OffsetResult
 from lipsync_cli.sync.estimate import softmax
 from lipsync_cli.sync.evidence import LagEvidence, offsets_ms
@@ -35,8 +36,6 @@ MIN_SEARCH_MS, MAX_SEARCH_MS = 100.0, 15_000.0
 THUMBNAIL = 160  # pixels
 THUMBNAILS = 12
 THUMBNAIL_EVERY_S = 2.0
-
-Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ class _Pass:
                     stream.push_sound(item)
                 else:
                     self._picture(item, stream)
-                    _tell(progress, item.pts_s, info)
+                    tell_time(progress, item.pts_s, info.duration_s)
         for chunk in self.faces.close():
             self._chunk(chunk, stream)
         self.tracks = stream.close()
@@ -246,8 +245,3 @@ def _reach(search_ms: float) -> int:
         limits = f"{MIN_SEARCH_MS:g} to {MAX_SEARCH_MS:g} ms"
         raise UsageError(f"cannot search {search_ms:g} ms", hint=f"give {limits}")
     return math.ceil(search_ms / (STEP_S * 1000))
-
-
-def _tell(progress: Progress | None, pts_s: float, info: MediaInfo) -> None:
-    if progress is not None and info.duration_s:
-        progress(min(1.0, max(0.0, pts_s / info.duration_s)))

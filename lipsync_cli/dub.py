@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,17 +33,18 @@ from lipsync_cli.media.audio import AudioBlock
 from lipsync_cli.media.encoders import EncoderOptions
 from lipsync_cli.media.extend import Extra, extension
 from lipsync_cli.media.output import check_target
+from lipsync_cli.media.pictures import is_still
 from lipsync_cli.media.probe import MediaInfo, probe
 from lipsync_cli.media.provenance import Provenance
 from lipsync_cli.media.reader import read
 from lipsync_cli.media.rewrite import EditStream, rewrite
 from lipsync_cli.media.soundtrack import Soundtrack
 from lipsync_cli.media.upright import read_upright
+from lipsync_cli.progress import Progress, part_of
 from lipsync_cli.results import DubResult, OffsetResult
 from lipsync_cli.sync.model_file import LoadedModel, load_model
 
 Engine = Literal["auto", "rewrite", "wav2lip"]
-Progress = Callable[[float], None]
 GENERATORS = ("wav2lip_gan", "wav2lip")
 
 # Shares of the work: looking at the video, at the speech, collecting mouths, writing, checking.
@@ -131,7 +131,7 @@ def dub_video(
     target = Path(output) if output is not None else default_output(video)
     _refuse_same(target, video, speech)
     check_target(target, overwrite=overwrite)
-    job = _Dub(video, speech, target, options, overwrite, _Share(progress))
+    job = _Dub(video, speech, target, options, overwrite, progress)
     return job.run()
 
 
@@ -139,20 +139,6 @@ def _refuse_same(target: Path, *sources: Path) -> None:
     for source in sources:
         if target.exists() and source.exists() and target.samefile(source):
             raise UsageError("input and output are the same file", path=source)
-
-
-class _Share:
-    """One progress bar for steps that follow each other."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-
-    def between(self, start: float, stop: float) -> Progress | None:
-        """A bar of its own for one step."""
-        progress = self._progress
-        if progress is None:
-            return None
-        return lambda share: progress(start + (stop - start) * share)
 
 
 @dataclass
@@ -164,14 +150,14 @@ class _Dub:
     target: Path
     options: DubOptions
     overwrite: bool
-    share: _Share
+    progress: Progress | None
 
     def run(self) -> DubResult:
         options = self.options
         info, _ = probe(self.video), probe(self.speech)
         generator = _generator(options)
         model = load_model(weights.locate("sync"), choose(options.device))
-        if _is_photograph(info):
+        if is_still(info.container):
             return self._verified(self._draw_photograph(model, generator))
         footage = self._scan(self.video, model, 0)
         person = choose_person(people(footage, model), options.face)
@@ -199,7 +185,7 @@ class _Dub:
 
     def _scan(self, path: Path, model: LoadedModel, source: int) -> Footage:
         detector = create_detector(self.options.face_detector)
-        part = self.share.between(0.0, _SCAN) if source == 0 else None
+        part = part_of(self.progress, 0.0, _SCAN) if source == 0 else None
         return scan(path, model, source=source, detector=detector, progress=part)
 
     def _window(self, footage: Footage, info: MediaInfo) -> Window:
@@ -220,7 +206,7 @@ class _Dub:
 
     def _hear(self, model: LoadedModel, window: Window) -> Speech:
         """The speech on the clock of the video: its first sample plays with the first picture."""
-        part = self.share.between(_SCAN, _HEAR)
+        part = part_of(self.progress, _SCAN, _HEAR)
         track = self.options.audio_track
         speech = hear(self.speech, model, audio_track=track, progress=part)
         if speech.loudness is None:
@@ -255,7 +241,7 @@ class _Dub:
         paths = {number: file.path for number, file in files.items()}
         wanted = all_wanted(score, {n: _frame_rate(path) for n, path in paths.items()})
         with Gallery() as gallery:
-            gather(gallery, paths, faces, wanted, self.share.between(_HEAR, _GATHER))
+            gather(gallery, paths, faces, wanted, part_of(self.progress, _HEAR, _GATHER))
             fitter = Fitter(read_upright(self.video))
             lips = BorrowedLips(score, gallery, faces[0], fitter)
             result = self._write(lips, window, "rewrite")
@@ -302,7 +288,7 @@ class _Dub:
             extra=_extra(self.video, window),
             provenance=_provenance(),
             overwrite=self.overwrite,
-            progress=self.share.between(_GATHER, _WRITE if options.verify else 1.0),
+            progress=part_of(self.progress, _GATHER, _WRITE if options.verify else 1.0),
         )
         return DubResult(
             file=str(self.video),
@@ -326,7 +312,7 @@ class _Dub:
             min_probability=self.options.min_probability,
             face_detector=self.options.face_detector,
             device=self.options.device,
-            progress=self.share.between(_WRITE, 1.0),
+            progress=part_of(self.progress, _WRITE, 1.0),
         ).result
         return replace(
             made,
@@ -356,10 +342,6 @@ def _generator(options: DubOptions) -> Path | None:
 
 def _doubts(covered: Coverage) -> tuple[str, ...]:
     return () if covered.reason is None else (f"{covered.reason}; {covered.hint}",)
-
-
-def _is_photograph(info: MediaInfo) -> bool:
-    return info.container == "image2" or info.container.endswith("_pipe")
 
 
 def _numbers(person: Person) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +12,13 @@ from lipsync_cli.errors import LipsyncError, OutputError, UsageError
 from lipsync_cli.media.offset_curve import OffsetCurve
 from lipsync_cli.media.output import atomic, check_target
 from lipsync_cli.media.silence import loudness
+from lipsync_cli.progress import Progress, part_of
 from lipsync_cli.repair.curve import curve_of, is_negligible, placed
 from lipsync_cli.repair.lips import RESIDUAL_MS, Lips, MeasureOptions
 from lipsync_cli.repair.task import Drift, Method, Task, constant_curve
 from lipsync_cli.results import FixPlan, FixResult, OffsetResult
 
 __all__ = ["RESIDUAL_MS", "MeasureOptions", "default_output", "fix_sync", "plan_fix"]
-
-Progress = Callable[[float], None]
 
 
 def default_output(path: str | Path) -> Path:
@@ -164,17 +163,10 @@ class _Stages:
     """Shares of one progress bar; measuring takes much longer than copying."""
 
     def __init__(self, progress: Progress | None, *, measures: bool) -> None:
-        self._progress = progress
         first = 0.6 if measures else 0.0
-        self.measuring = self._part(0.0, first)
-        self.writing = self._part(first, first + 0.1 if measures else 1.0)
-        self.verifying = self._part(first + 0.1, 1.0)
-
-    def _part(self, start: float, stop: float) -> Progress | None:
-        progress = self._progress
-        if progress is None:
-            return None
-        return lambda done: progress(start + (stop - start) * done)
+        self.measuring = part_of(progress, 0.0, first)
+        self.writing = part_of(progress, first, first + 0.1 if measures else 1.0)
+        self.verifying = part_of(progress, first + 0.1, 1.0)
 
 
 def _planned(

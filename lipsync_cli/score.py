@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipsync_cli.errors import InputError
 from lipsync_cli.media.probe import probe
-from lipsync_cli.results import ScoreResult, ScoreTrack
+from lipsync_cli.progress import Progress, part_of
+from lipsync_cli.results import ScoreResult
 from lipsync_cli.scoring.lse_options import LseOptions
 from lipsync_cli.scoring.pictures import FacePicture, face_pictures, times_to_show
 from lipsync_cli.scoring.resume import Earlier, digest, key_of
@@ -19,10 +19,9 @@ from lipsync_cli.weights import find, locate, sha256_of
 
 if TYPE_CHECKING:
     from lipsync_cli.detect import Measurement
-    from lipsync_cli.scoring.lse import LseResult, LseTrack
+    from lipsync_cli.scoring.lse import LseResult
     from lipsync_cli.scoring.syncnet import LoadedSyncNet
 
-Progress = Callable[[float], None]
 
 _NO_SYNCNET = "the public SyncNet v2 file is not there: lipsync weights fetch syncnet_v2"
 # What the figures do not depend on, or what is known by its content instead.
@@ -202,13 +201,9 @@ def _merged(result: ScoreResult, found: LseResult) -> ScoreResult:
         av_offset=found.av_offset,
         lse_reason=found.reason,
         valid_overlap=found.valid_overlap,
-        tracks=tuple(_track(track) for track in found.tracks),
+        tracks=found.tracks,
         warnings=(*result.warnings, *found.warnings),
     )
-
-
-def _track(found: LseTrack) -> ScoreTrack:
-    return ScoreTrack(**{each.name: getattr(found, each.name) for each in fields(ScoreTrack)})
 
 
 def _with_quality(
@@ -239,15 +234,8 @@ class _Stages:
     """Shares of one progress bar; SyncNet takes longer than the own model."""
 
     def __init__(self, progress: Progress | None, *, lse: bool, quality: bool) -> None:
-        self._progress = progress
         weights = (1.0, 2.0 if lse else 0.0, 1.0 if quality else 0.0)
         first, second = weights[0] / sum(weights), sum(weights[:2]) / sum(weights)
-        self.own = self._part(0.0, first)
-        self.lse = self._part(first, second)
-        self.quality = self._part(second, 1.0)
-
-    def _part(self, start: float, stop: float) -> Progress | None:
-        progress = self._progress
-        if progress is None:
-            return None
-        return lambda done: progress(start + (stop - start) * done)
+        self.own = part_of(progress, 0.0, first)
+        self.lse = part_of(progress, first, second)
+        self.quality = part_of(progress, second, 1.0)

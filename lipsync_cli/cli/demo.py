@@ -12,6 +12,7 @@ import typer
 from lipsync_cli.cli import batch, options, wording
 from lipsync_cli.cli.process import Setup
 from lipsync_cli.cli.report import Report
+from lipsync_cli.text import printable
 
 if TYPE_CHECKING:
     from lipsync_cli.demo import DemoResult
@@ -44,7 +45,7 @@ class Show:
         found = "nothing" if result.measured_ms is None else _signed(result.measured_ms)
         left = "unknown" if result.residual_ms is None else _signed(result.residual_ms)
         self.report.answer(
-            f"{wording.printable(result.clip)}: {_signed(result.injected_ms)} put in, "
+            f"{printable(result.clip)}: {_signed(result.injected_ms)} put in, "
             f"{found} found, {left} left after the repair",
             result.to_dict(),
         )
@@ -54,7 +55,7 @@ class Show:
             ("repaired", result.fixed),
             ("evidence", result.picture),
         ):
-            self.report.paragraph(f"{name:<9} {wording.printable(path)}")
+            self.report.paragraph(f"{name:<9} {printable(path)}")
         made, measured, repaired = result.seconds
         self.report.note(
             f"{made:.1f} s to make {result.duration_s:g} s of video, "

@@ -12,6 +12,7 @@ from lipsync_cli.cli.report import Report
 from lipsync_cli.device import check_name
 from lipsync_cli.errors import UsageError
 from lipsync_cli.results import DubResult
+from lipsync_cli.text import printable
 
 EPILOG = """[bold]Examples[/]
 [cyan]lipsync dub clip.mp4 spanish.wav[/]  writes clip.dubbed.mp4 and measures its lips
@@ -35,8 +36,8 @@ def _line(result: DubResult) -> str:
         notes.append(f"measured: {wording.early_or_late(result.offset_ms_after)}")
     elif result.follows is False:
         notes.append("measured: the lips do not follow")
-    target = wording.printable(result.output)
-    return f"{wording.printable(result.file)}: {made} -> {target} ({', '.join(notes)})"
+    target = printable(result.output)
+    return f"{printable(result.file)}: {made} -> {target} ({', '.join(notes)})"
 
 
 def _show(result: DubResult, report: Report) -> int:

@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lipsync_cli.cli.process import leave_closed_pipe
-from lipsync_cli.cli.wording import printable
 from lipsync_cli.errors import LipsyncError
 from lipsync_cli.results import error_record
+from lipsync_cli.text import printable
 
 _LEVEL_STYLES = {"error": "bold red", "warning": "yellow"}
 

@@ -8,12 +8,12 @@ from lipsync_cli.cli.wording import (
     early_or_late,
     interval_words,
     milliseconds,
-    printable,
     probability,
 )
 from lipsync_cli.results import OutOfLimits, ScoreResult, Verdict
 from lipsync_cli.scoring.summary import Summary
 from lipsync_cli.scoring.timecode import timecode
+from lipsync_cli.text import printable
 
 _SHOWN_RANGES = 2
 

@@ -11,9 +11,9 @@ import typer
 
 from lipsync_cli.cli import options, process
 from lipsync_cli.cli.report import Report
-from lipsync_cli.cli.wording import printable
 from lipsync_cli.errors import OutputError, UsageError, WeightsError
 from lipsync_cli.results import SCHEMA_VERSION
+from lipsync_cli.text import printable
 from lipsync_cli.weights.overview import Entry, overview
 from lipsync_cli.weights.search import Listed, listed
 

@@ -9,19 +9,12 @@ from typing import Any
 from lipsync_cli.results import FixPlan, FixResult, OffsetResult, Segment
 from lipsync_cli.scoring.timecode import timecode
 from lipsync_cli.scoring.tolerance import Tolerance
+from lipsync_cli.text import printable
 
 SEGMENT_HEADS = ("from", "to", "audio", "95 %", "p")
 STEP_HEADS = ("step at", "not before", "not after", "audio")
 # A line that lists more offsets than this is no help.
 _MOST_PARTS = 4
-
-
-def printable(text: str) -> str:
-    """Escape whatever could steer a terminal: control characters, bidirectional overrides."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
 
 
 def offset_line(result: OffsetResult, tolerance: Tolerance | None = None) -> str:

@@ -20,6 +20,7 @@ from lipsync_cli.media.ahead import ahead
 from lipsync_cli.media.audio import AudioBlock
 from lipsync_cli.media.probe import MediaInfo, probe
 from lipsync_cli.media.reader import ReadStats, read
+from lipsync_cli.progress import Progress, tell_time
 from lipsync_cli.sync.encoders import DIM, VISUAL_CONTEXT
 from lipsync_cli.sync.evidence import LagEvidence
 from lipsync_cli.sync.model_file import LoadedModel
@@ -97,7 +98,7 @@ def scan(
     detector: FaceDetector | None = None,
     audio_track: int = 0,
     on_chunk: Callable[[TrackChunk], None] | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Footage:
     """Follow all faces of a file and embed their mouths, in one streaming pass.
 
@@ -126,7 +127,7 @@ def scan(
             else:
                 work.see(faces.push(item))
                 work.embedder.forget_sound(item.pts_s - faces.delay_s)
-                _tell(progress, item.pts_s, info)
+                tell_time(progress, item.pts_s, info.duration_s)
     work.see(faces.close())
     start_s, last_s = stats.video_start_s or 0.0, stats.video_end_s or 0.0
     return Footage(
@@ -143,11 +144,6 @@ def scan(
 def _frame_s(info: MediaInfo) -> float:
     rate = info.video.frame_rate if info.video is not None else None
     return float(1 / rate) if rate else 0.04
-
-
-def _tell(progress: Callable[[float], None] | None, pts_s: float, info: MediaInfo) -> None:
-    if progress is not None and info.duration_s:
-        progress(min(1.0, max(0.0, pts_s / info.duration_s)))
 
 
 class _Scan:

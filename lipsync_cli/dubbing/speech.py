@@ -16,6 +16,7 @@ from lipsync_cli.media.ahead import ahead
 from lipsync_cli.media.audio import SAMPLE_RATE, AudioBlock
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.reader import read
+from lipsync_cli.progress import Progress, tell_time
 from lipsync_cli.sync.encoders import DIM, EMBED_RATE
 from lipsync_cli.sync.model_file import LoadedModel
 from lipsync_cli.sync.sound import SoundEmbeddings
@@ -220,7 +221,7 @@ def hear(
     *,
     delay_s: float = 0.0,
     audio_track: int = 0,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Speech:
     """Embed the speech of a file, which plays `delay_s` later on the output's clock.
 
@@ -232,6 +233,5 @@ def hear(
         for block in blocks:
             assert isinstance(block, AudioBlock)
             reader.push(block)
-            if progress is not None and info.duration_s:
-                progress(min(1.0, max(0.0, block.t0_s / info.duration_s)))
+            tell_time(progress, block.t0_s, info.duration_s)
     return reader.close(delay_s)

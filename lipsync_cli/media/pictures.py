@@ -182,9 +182,9 @@ def first_ticks(picture: av.VideoFrame) -> int:
     return known[0] if known else 0
 
 
-def is_still(container: InputContainer) -> bool:
-    """Whether an opened file is a photograph and not a programme."""
-    return container.format.name == "image2" or container.format.name.endswith("_pipe")
+def is_still(format_name: str) -> bool:
+    """Whether FFmpeg's name of a container is that of a photograph and not of a programme."""
+    return format_name == "image2" or format_name.endswith("_pipe")
 
 
 def frame_rate(stream: VideoStream) -> Fraction:

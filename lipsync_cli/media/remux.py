@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-import av.error
-from av.container import Flags, InputContainer
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from lipsync_cli.errors import MissingStream, OutputError, UnreadableMedia
-from lipsync_cli.media.output import NO_SPACE
-from lipsync_cli.media.probe import main_video, open_media
-from lipsync_cli.media.remux_check import ByteProgress, Checked, Tally, check, new_tally
+from lipsync_cli.errors import MissingStream
+from lipsync_cli.media.copying import (
+    WRITING,
+    audio_streams,
+    naming_writing_errors,
+    read_packets,
+)
+from lipsync_cli.media.probe import open_media
+from lipsync_cli.media.remux_check import Checked, Tally, check, new_tally
 from lipsync_cli.media.remux_containers import Container, choose_container, subdivision
 from lipsync_cli.media.remux_streams import (
     Output,
@@ -27,12 +30,7 @@ from lipsync_cli.media.remux_streams import (
     open_output,
     try_output,
 )
-
-Progress = Callable[[float], None]
-
-# Share of the work that is writing; the rest is reading the result again.
-_WRITING = 0.7
-_LOG_LINES = 20
+from lipsync_cli.progress import Progress, part_of
 
 
 @dataclass(frozen=True)
@@ -107,14 +105,14 @@ def shift_audio(
         described = describe_source(source, plan.container.family, path)
         with (
             ffmpeg_reasons() as log,
-            _naming_writing_errors(target),
+            naming_writing_errors(target),
             open_output(described, target, plan.container, plan.lift_s) as out,
         ):
-            reader = _Reader(source, path, _share(progress, 0.0, _WRITING), log)
-            written = _copy(reader, out, plan, offset_s)
+            packets = read_packets(source, path, log, part_of(progress, 0.0, WRITING))
+            written = _copy(source, packets, out, plan, offset_s)
             _expect_packets(written, plan.shifted, path)
     checked = check(
-        written, plan.shifted, target, offset_ms, plan.grid_ms, _share(progress, _WRITING, 1.0)
+        written, plan.shifted, target, offset_ms, plan.grid_ms, part_of(progress, WRITING, 1.0)
     )
     return plan, checked
 
@@ -126,7 +124,7 @@ def _plan(
     offset_ms: float,
     audio_tracks: Sequence[int] | None,
 ) -> ShiftPlan:
-    shifted = _audio_indices(source, path, audio_tracks)
+    shifted = tuple(stream.index for stream in audio_streams(source, path, audio_tracks))
     container = choose_container(source, path, target)
     described = describe_source(source, container.family, path)
     with ffmpeg_reasons():
@@ -136,22 +134,6 @@ def _plan(
         lift_s = _lift_s(source, shifted, Fraction(offset_ms) / 1000)
     grid_ms = float(container.tick_s * 1000)
     return ShiftPlan(container, muxer, grid_ms, lift_s, shifted, tuple(dropped))
-
-
-def _audio_indices(
-    source: InputContainer, path: Path, tracks: Sequence[int] | None
-) -> tuple[int, ...]:
-    if main_video(source) is None:
-        raise MissingStream("has no picture to be in sync with", path=path)
-    audio = source.streams.audio
-    if not audio:
-        raise MissingStream("has no audio track that could be shifted", path=path)
-    wrong = [track for track in tracks or () if not 0 <= track < len(audio)]
-    if wrong:
-        raise MissingStream(
-            f"has no audio track {wrong[0]}", path=path, hint=f"it has 0 to {len(audio) - 1}"
-        )
-    return tuple(audio[k].index for k in (range(len(audio)) if tracks is None else tracks))
 
 
 def _lift_s(source: InputContainer, shifted: Sequence[int], offset_s: Fraction) -> Fraction:
@@ -191,47 +173,18 @@ class _Shift:
             packet.time_base = self._base
 
 
-class _Reader:
-    """Packets of the source, with progress by bytes."""
-
-    def __init__(
-        self,
-        source: InputContainer,
-        path: Path,
-        progress: Progress | None,
-        log: list[tuple[int, str, str]],
-    ) -> None:
-        if source.format.name == "avi":
-            # AVI stores the coding order only: let the times of B-frames be worked out.
-            source.flags |= cast(int, Flags.gen_pts.value)
-        self.source = source
-        self._path, self._progress, self._log = path, progress, log
-
-    def __iter__(self) -> Iterator[Packet[Stream]]:
-        bar, position = ByteProgress(self.source.size, self._progress), 0
-        try:
-            for packet in self.source.demux():
-                # The flush packets at the end are empty; a missing dts is no reason to skip.
-                if packet.size:
-                    position = packet.pos or position
-                    yield packet
-                    bar.reached(position)
-                    if len(self._log) > _LOG_LINES:
-                        self._log.clear()
-        except av.error.FFmpegError as error:
-            raise UnreadableMedia(
-                f"damaged near byte {position}: {error.strerror}",
-                path=self._path,
-                hint="copy or download it again",
-            ) from error
-
-
-def _copy(reader: _Reader, out: Output, plan: ShiftPlan, offset_s: Fraction) -> dict[int, Tally]:
+def _copy(
+    source: InputContainer,
+    packets: Iterator[Packet[Any]],
+    out: Output,
+    plan: ShiftPlan,
+    offset_s: Fraction,
+) -> dict[int, Tally]:
     """Move every packet across; returns what went in, with its old times."""
-    streams = [reader.source.streams[index] for index in out.streams]
+    streams = [source.streams[index] for index in out.streams]
     tallies = {stream.index: new_tally(stream) for stream in streams}
     shifts = {stream.index: _Shift(stream, plan, offset_s) for stream in streams}
-    for packet in reader:
+    for packet in packets:
         index = packet.stream_index
         if index in out.streams:
             tallies[index].add(packet)
@@ -246,23 +199,3 @@ def _expect_packets(written: Mapping[int, Tally], shifted: Sequence[int], path: 
         raise MissingStream("its audio track holds no sound", path=path)
     if not any(tally.pts for tally in written.values() if tally.kind == "video"):
         raise MissingStream("its video track holds no picture", path=path)
-
-
-@contextmanager
-def _naming_writing_errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except av.error.FFmpegError as error:
-        if error.errno in NO_SPACE:
-            raise
-        raise OutputError(
-            f"could not be written: {' '.join(str(error).split())}",
-            path=target,
-            hint="write another container, such as .mkv",
-        ) from error
-
-
-def _share(progress: Progress | None, start: float, stop: float) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done: progress(start + (stop - start) * done)

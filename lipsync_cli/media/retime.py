@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import av.error
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container import Flags, InputContainer
+from av.container import InputContainer
 from av.packet import Packet
 
-from lipsync_cli.errors import MissingStream, OutputError, UnreadableMedia
+from lipsync_cli.errors import MissingStream
+from lipsync_cli.media.copying import (
+    WRITING,
+    audio_streams,
+    naming_writing_errors,
+    read_packets,
+)
 from lipsync_cli.media.offset_curve import OffsetCurve
-from lipsync_cli.media.output import NO_SPACE
 from lipsync_cli.media.probe import container_duration_s, main_video, open_media, stream_seconds
-from lipsync_cli.media.remux_check import ByteProgress
 from lipsync_cli.media.remux_containers import Container
 from lipsync_cli.media.remux_streams import Output, ffmpeg_reasons
 from lipsync_cli.media.retime_check import (
@@ -37,13 +39,10 @@ from lipsync_cli.media.retime_output import (
 )
 from lipsync_cli.media.retime_streams import CopiedStream, Frame, MovedTrack
 from lipsync_cli.media.samples import Coding, choose_coding, priming
+from lipsync_cli.progress import Progress, part_of
 
-Progress = Callable[[float], None]
 Handlers = dict[int, "CopiedStream | MovedTrack"]
 
-# Share of the work that is writing; the rest is reading the result again.
-WRITING = 0.7
-_LOG_LINES = 20
 # What coding may do to the time of a sound.
 _CODED_MS = 1.0
 _PRINTS = 60
@@ -135,43 +134,22 @@ def retime_audio(
             recoded_output(source, path, target, plan.container, plan.codings) as out,
         ):
             handlers = _handlers(source, path, out, plan, curve)
-            pump(read_packets(source, path, log, share(progress, 0.0, WRITING)), handlers, out)
+            pump(read_packets(source, path, log, part_of(progress, 0.0, WRITING)), handlers, out)
             _finish(source, handlers, out, path)
-    return plan, _check(handlers, plan, target, share(progress, WRITING, 1.0))
+    return plan, _check(handlers, plan, target, part_of(progress, WRITING, 1.0))
 
 
 def _plan(
     source: InputContainer, path: Path, target: Path, audio_tracks: Sequence[int] | None
 ) -> RetimePlan:
     container = choose_output(source, path, target)
-    tracks = audio_indices(source, path, audio_tracks)
+    tracks = audio_streams(source, path, audio_tracks)
     codings = {stream.index: choose_coding(stream, path) for stream in tracks}
     with ffmpeg_reasons(), naming_writing_errors(target):
         muxer, dropped = try_recoded(source, path, target, container, codings)
     untimed = not stores_times(source, path, target)
     grid_ms = max(1000 / min(c.rate for c in codings.values()), float(container.tick_s * 1000))
     return RetimePlan(container, muxer, grid_ms, codings, tuple(dropped), untimed)
-
-
-def audio_indices(
-    source: InputContainer, path: Path, tracks: Sequence[int] | None
-) -> list[AudioStream]:
-    """The audio streams that are moved.
-
-    Raises:
-        MissingStream: there is no picture, no sound, or no such track.
-    """
-    if main_video(source) is None:
-        raise MissingStream("has no picture to be in sync with", path=path)
-    audio = source.streams.audio
-    if not audio:
-        raise MissingStream("has no audio track that could be shifted", path=path)
-    wrong = [track for track in tracks or () if not 0 <= track < len(audio)]
-    if wrong:
-        raise MissingStream(
-            f"has no audio track {wrong[0]}", path=path, hint=f"it has 0 to {len(audio) - 1}"
-        )
-    return [audio[k] for k in (range(len(audio)) if tracks is None else tracks)]
 
 
 def _handlers(
@@ -196,38 +174,6 @@ def _handlers(
         prints = Fingerprints(coding.rate, every_s)
         handlers[index] = MovedTrack(stream, target, coding, curve, frame, prints, path)
     return handlers
-
-
-def read_packets(
-    source: InputContainer,
-    path: Path,
-    log: list[tuple[int, str, str]],
-    progress: Progress | None,
-) -> Iterator[Packet[Any]]:
-    """All packets of the source, with progress by bytes.
-
-    Raises:
-        UnreadableMedia: the file is damaged.
-    """
-    if source.format.name == "avi":
-        # AVI stores the coding order only: let the times of B-frames be worked out.
-        source.flags |= cast(int, Flags.gen_pts.value)
-    bar, position = ByteProgress(source.size, progress), 0
-    try:
-        for packet in source.demux():
-            # The flush packets at the end are empty; a missing dts is no reason to skip.
-            if packet.size:
-                position = packet.pos or position
-                yield packet
-                bar.reached(position)
-                if len(log) > _LOG_LINES:
-                    log.clear()
-    except av.error.FFmpegError as error:
-        raise UnreadableMedia(
-            f"damaged near byte {position}: {error.strerror}",
-            path=path,
-            hint="copy or download it again",
-        ) from error
 
 
 def pump(packets: Iterator[Packet[Any]], handlers: Handlers, out: Output) -> None:
@@ -256,9 +202,9 @@ def _check(handlers: Handlers, plan: RetimePlan, path: Path, progress: Progress 
     """Read the written file and compare it with what was given to it."""
     given = {index: handler.given for index, handler in handlers.items()}
     tracks = {i: h for i, h in handlers.items() if isinstance(h, MovedTrack)}
-    copies = check_copies(given, tracks, path, plan.grid_ms, share(progress, 0.0, 0.5))
+    copies = check_copies(given, tracks, path, plan.grid_ms, part_of(progress, 0.0, 0.5))
     prints = {track.number: track.prints.result() for track in tracks.values()}
-    found = find(path, prints, copies.lifted_ms / 1000, share(progress, 0.5, 1.0))
+    found = find(path, prints, copies.lifted_ms / 1000, part_of(progress, 0.5, 1.0))
     late: list[float] = []
     for index, track in tracks.items():
         times = found[track.number]
@@ -270,25 +216,3 @@ def _check(handlers: Handlers, plan: RetimePlan, path: Path, progress: Progress 
         late += times
     damaged = sum(track.damaged for track in tracks.values())
     return Retimed(round(float(np.median(late)), 3) if late else None, copies, damaged)
-
-
-@contextmanager
-def naming_writing_errors(target: Path) -> Iterator[None]:
-    """Turn what FFmpeg says while it writes into an error that names the target."""
-    try:
-        yield
-    except av.error.FFmpegError as error:
-        if error.errno in NO_SPACE:
-            raise
-        raise OutputError(
-            f"could not be written: {' '.join(str(error).split())}",
-            path=target,
-            hint="write another container, such as .mkv",
-        ) from error
-
-
-def share(progress: Progress | None, start: float, stop: float) -> Progress | None:
-    """The part of a progress bar from `start` to `stop`."""
-    if progress is None:
-        return None
-    return lambda done: progress(start + (stop - start) * done)

@@ -14,9 +14,10 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from lipsync_cli.errors import OutputError, UsageError
+from lipsync_cli.media.copying import naming_writing_errors
 from lipsync_cli.media.encoders import EncoderOptions
 from lipsync_cli.media.extend import Extra
-from lipsync_cli.media.output import NO_SPACE, atomic, check_target
+from lipsync_cli.media.output import atomic, check_target
 from lipsync_cli.media.pictures import PictureDecoder, Shown, picture_stream
 from lipsync_cli.media.probe import open_media
 from lipsync_cli.media.provenance import Provenance, append_xmp
@@ -27,12 +28,12 @@ from lipsync_cli.media.rewrite_check import check_rewritten, lost_of
 from lipsync_cli.media.rewrite_plan import Plan, Span, make_plan
 from lipsync_cli.media.rewrite_writer import RewriteResult, Streams, Writer
 from lipsync_cli.media.soundtrack import Soundtrack, SoundWriter, open_sound
+from lipsync_cli.progress import Progress, part_of
 
 # (picture, time in seconds) -> the same object, or an edited copy of it.
 Edit = Callable[[av.VideoFrame, float], av.VideoFrame]
 # The same for many at a time; `dataclasses.replace(shown, picture=...)` edits one.
 EditStream = Callable[[Iterator[Shown]], Iterator[Shown]]
-Progress = Callable[[float], None]
 
 # Share of the work that is writing; the rest is reading the result again.
 _WRITING = 0.97
@@ -119,8 +120,8 @@ class _Job:
         """Write the file, read it back, and say in it where its picture comes from."""
         plan = self.plan
         with _naming_errors(self.temporary, plan.target):
-            result = self._write(chain, _share(progress, 0.0, _WRITING))
-            checked = _share(progress, _WRITING, 1.0)
+            result = self._write(chain, part_of(progress, 0.0, _WRITING))
+            checked = part_of(progress, _WRITING, 1.0)
             lifted_ms = check_rewritten(self.tallies, self.temporary, plan.grid_ms, checked)
             lost = () if plan.still else lost_of(plan.path, self.temporary)
         if self.provenance is not None and plan.container.family == "iso":
@@ -245,19 +246,12 @@ def _extended(pictures: Iterator[Shown], extra: Extra, plan: Plan) -> Iterator[S
 def _naming_errors(temporary: Path, target: Path) -> Iterator[None]:
     """Let errors of the muxer name the file that the user asked for."""
     try:
-        yield
+        with naming_writing_errors(target):
+            yield
     except OutputError as error:
         if error.path in (None, str(temporary)):
             error.path = str(target)
         raise
-    except av.error.FFmpegError as error:
-        if error.errno in NO_SPACE:
-            raise
-        raise OutputError(
-            f"could not be written: {' '.join(str(error).split())}",
-            path=target,
-            hint="write another container, such as .mkv",
-        ) from error
 
 
 def _report(progress: Progress | None, time_s: float, plan: Plan) -> None:
@@ -265,9 +259,3 @@ def _report(progress: Progress | None, time_s: float, plan: Plan) -> None:
     end_s = plan.span.end_s or first_s + (plan.total_s or 0.0)
     if progress is not None and end_s > first_s:
         progress(min(max((time_s - first_s) / (end_s - first_s), 0.0), 1.0))
-
-
-def _share(progress: Progress | None, start: float, stop: float) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done: progress(start + (stop - start) * done)

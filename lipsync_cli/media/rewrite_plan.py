@@ -127,7 +127,7 @@ def make_plan(
         OutputError, UsageError: they cannot be written so.
     """
     with open_media(path) as source:
-        stream, still = picture_stream(source, path), is_still(source)
+        stream, still = picture_stream(source, path), is_still(source.format.name)
         picture = first_picture(source, stream, path)
         _refuse(stream, picture, path)
         container = _container(source, path, target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +13,12 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from lipsync_cli.errors import OutputError
+from lipsync_cli.media.copying import (
+    WRITING,
+    audio_streams,
+    naming_writing_errors,
+    read_packets,
+)
 from lipsync_cli.media.offset_curve import OffsetCurve
 from lipsync_cli.media.probe import open_media
 from lipsync_cli.media.remux_containers import Container, choose_container
@@ -23,23 +29,14 @@ from lipsync_cli.media.remux_streams import (
     open_output,
     try_output,
 )
-from lipsync_cli.media.retime import (
-    WRITING,
-    Handlers,
-    audio_indices,
-    naming_writing_errors,
-    pump,
-    read_packets,
-    share,
-)
+from lipsync_cli.media.retime import Handlers, pump
 from lipsync_cli.media.retime_check import Copies, check_copies
 from lipsync_cli.media.retime_output import stores_times
 from lipsync_cli.media.retime_streams import CopiedStream
+from lipsync_cli.progress import Progress, part_of
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
-
-Progress = Callable[[float], None]
 
 # As fine as a slope can be known, and short enough for exact arithmetic.
 _LARGEST_DENOMINATOR = 10**9
@@ -60,7 +57,7 @@ def plan_stretch(
     """
     path, target = Path(path), Path(target)
     with open_media(path) as source:
-        audio_indices(source, path, audio_tracks)
+        audio_streams(source, path, audio_tracks)
         container = _container(source, path, target)
         with ffmpeg_reasons():
             muxer, dropped = try_output(
@@ -91,7 +88,7 @@ def stretch_video(
     path, target = Path(path), Path(target)
     (piece,) = curve.pieces
     with open_media(path) as source:
-        tracks = {stream.index for stream in audio_indices(source, path, audio_tracks)}
+        tracks = {stream.index for stream in audio_streams(source, path, audio_tracks)}
         container = _container(source, path, target)
         move_s = Fraction(piece.offset_s).limit_denominator(_LARGEST_DENOMINATOR)
         lift_s = _lift_s(source, tracks, move_s) if container.family != "iso" else Fraction(0)
@@ -108,10 +105,10 @@ def stretch_video(
                 speed = Fraction(1) if stream.type == "audio" else _speed(curve)
                 moved_s = lift_s + (move_s if index in tracks else 0)
                 handlers[index] = CopiedStream(stream, copy, speed, moved_s)
-            pump(read_packets(source, path, log, share(progress, 0.0, WRITING)), handlers, out)
+            pump(read_packets(source, path, log, part_of(progress, 0.0, WRITING)), handlers, out)
     given = {index: handler.given for index, handler in handlers.items()}
     grid_ms = float(container.tick_s * 1000)
-    return check_copies(given, (), target, grid_ms, share(progress, WRITING, 1.0))
+    return check_copies(given, (), target, grid_ms, part_of(progress, WRITING, 1.0))
 
 
 def _container(source: InputContainer, path: Path, target: Path) -> Container:

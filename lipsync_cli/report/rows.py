@@ -59,11 +59,3 @@ def stretches(result: ScoreResult) -> list[tuple[OutOfLimits, list[str]]]:
 def words_of(verdict: Verdict) -> str:
     """A verdict in words: "pass", "borderline pass", "fail", ..."""
     return ("borderline " if verdict.borderline else "") + WORDS[verdict.outcome]
-
-
-def printable(text: str) -> str:
-    """Escape what cannot be stored or shown: control characters, halves of surrogate pairs."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )

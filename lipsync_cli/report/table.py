@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lipsync_cli.report.rows import Row, printable, words_of
+from lipsync_cli.report.rows import Row, words_of
 from lipsync_cli.results import ScoreResult
+from lipsync_cli.text import printable
 
 _FIGURES = (
     *("probability_in_sync", "offset_ms", "spread_ms", "probability", "offset_frames"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from html import escape
 
-from lipsync_cli.report.rows import printable
 from lipsync_cli.scoring.tolerance import FRAME_STANDARDS, parse_tolerance
+from lipsync_cli.text import printable
 
 UNKNOWN = '<span class="quiet">–</span>'
 

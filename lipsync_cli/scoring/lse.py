@@ -8,7 +8,7 @@ each picture stands at its own time, and colours follow the file's own matrix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from lipsync_cli.media.ahead import ahead
 from lipsync_cli.media.audio import AudioBlock
 from lipsync_cli.media.reader import ReadStats, read
 from lipsync_cli.media.video import VideoFrame
+from lipsync_cli.progress import Progress, tell_time
+from lipsync_cli.results import ScoreTrack
 from lipsync_cli.scoring.clip_score import ClipScore
 from lipsync_cli.scoring.distance import Lse
 from lipsync_cli.scoring.followed_faces import FollowedFaces
@@ -27,7 +29,7 @@ from lipsync_cli.scoring.lse_options import LseOptions
 from lipsync_cli.scoring.protocols import TOO_SHORT, ClipSource, Row, WholePicture
 from lipsync_cli.scoring.syncnet import LoadedSyncNet
 
-__all__ = ["LseOptions", "LseResult", "LseTrack", "measure_lse"]
+__all__ = ["LseOptions", "LseResult", "measure_lse"]
 
 # No picture is left out before the grid chooses, and none is shrunk.
 _ANY_RATE, _ANY_HEIGHT = 1000.0, 1_000_000
@@ -37,32 +39,6 @@ _DEPTH = 4
 _MIN_SCORE = {"sfd": 0.9}
 # Rates as near to 25 as this are it, with rounded timestamps.
 _RATE_SLACK = 0.05
-
-Progress = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class LseTrack:
-    """The figures of one clip: a face track, or the whole picture.
-
-    Attributes:
-        track: number in order of appearance, from 0.
-        start_s, end_s: on the container's own clock.
-        frames: at 25 a second.
-        av_offset: in those frames; > 0 audio early.
-        lse_d, lse_c: as in `distance.Lse`.
-        box: mean of the face's boxes, x0, y0, x1, y1 in px of the upright source; None for
-            the whole picture.
-    """
-
-    track: int
-    start_s: float
-    end_s: float
-    frames: int
-    av_offset: int
-    lse_d: float
-    lse_c: float
-    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +60,7 @@ class LseResult:
     av_offset: int | None = None
     lse_d: float | None = None
     lse_c: float | None = None
-    tracks: tuple[LseTrack, ...] = ()
+    tracks: tuple[ScoreTrack, ...] = ()
     valid_overlap: Mapping[str, float | int] | None = None
     reason: str | None = None
     warnings: tuple[str, ...] = ()
@@ -124,8 +100,7 @@ def measure_lse(
         with closing(ahead(items, _DEPTH)) as decoded:
             for item in decoded:
                 run.take(item)
-                if progress is not None and stats.duration_s:
-                    progress(min(1.0, run.seen_s / stats.duration_s))
+                tell_time(progress, run.seen_s, stats.duration_s)
     except UnreadableMedia as error:
         error.path = error.path or str(path)
         raise
@@ -202,10 +177,10 @@ class _Pass:
         for frame in frames:
             self._source.push(frame)
 
-    def _track(self, number: int, row: Row, lse: Lse) -> LseTrack:
+    def _track(self, number: int, row: Row, lse: Lse) -> ScoreTrack:
         first, frames = row.clip.first, row.clip.frames
         start_s, end_s = (self._pictures.time_s(tick) for tick in (first, first + frames))
-        return LseTrack(number, start_s, end_s, frames, *lse, row.box)
+        return ScoreTrack(number, start_s, end_s, frames, *lse, row.box)
 
 
 def _summary(figures: Sequence[Lse]) -> Lse:
