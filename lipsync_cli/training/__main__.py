@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from lipsync_cli.training.commands import detector, dub, sync
+from lipsync_cli.training.commands import detector, dub, pack, sync
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-for group in (sync, detector, dub):
+for group in (sync, pack, detector, dub):
     app.add_typer(group.app)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from lipsync_cli.sync.lag_matrix import lag_matrix
 from lipsync_cli.sync.model import SyncModel
@@ -33,6 +34,9 @@ class TrainingPlan:
         steps: optimiser steps in all; the learning rate falls to nothing over them.
         long_frames, long_batch: shape of most batches; short clips come in the other one.
         short_share: share of batches of the short shape.
+        crowd: how many times these batches; the rate is for 1 and grows with its root.
+        workers: processes that draw samples; 0 draws in a thread.
+        bfloat16: encode in mixed precision (CUDA).
     """
 
     steps: int = 6000
@@ -46,6 +50,9 @@ class TrainingPlan:
     short_share: float = 0.3
     average: float = 0.998
     seed: int = 1
+    crowd: int = 1
+    workers: int = 0
+    bfloat16: bool = False
 
 
 def train(
@@ -68,7 +75,7 @@ def train(
     resumed runs counted.
     """
     state = _State.fresh_or_resumed(folder, plan, device, start_from)
-    batches = _prefetched(_mixed(clips, plan, state.step))
+    batches = _drawn(clips, plan, state.step)
     totals: dict[str, float] = {}
     while state.step < plan.steps:
         begun = time.monotonic()
@@ -89,15 +96,37 @@ def train(
 
 def _rate(plan: TrainingPlan, step: int, share: float) -> float:
     warm = min(1.0, (step + 1) / plan.warm_up)
-    return plan.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+    peak = plan.rate * math.sqrt(plan.crowd)
+    return peak * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
-def _mixed(clips: list[Clip], plan: TrainingPlan, step: int) -> Iterator[Batch]:
+def _drawn(clips: list[Clip], plan: TrainingPlan, step: int) -> Iterator[Batch]:
+    if plan.workers == 0:
+        return _prefetched(_mixed(clips, plan, step))
+    return iter(DataLoader(_Stream(clips, plan, step), None, num_workers=plan.workers))
+
+
+class _Stream(IterableDataset[Batch]):
+    """What one of several processes draws."""
+
+    def __init__(self, clips: list[Clip], plan: TrainingPlan, step: int) -> None:
+        self.clips, self.plan, self.step = clips, plan, step
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        return _mixed(self.clips, self.plan, self.step, 0 if worker is None else worker.id)
+
+
+def _mixed(clips: list[Clip], plan: TrainingPlan, step: int, worker: int = 0) -> Iterator[Batch]:
     """Long and short batches; the seed moves with the step so that a resumed run goes on."""
-    seed = plan.seed * 100_003 + step
+    seed = plan.seed * 100_003 + step + 1_000_003 * worker
     rng = np.random.default_rng(seed)
-    long = Sampler(clips, frames=plan.long_frames, batch=plan.long_batch, seed=seed + 1)
-    short = Sampler(clips, frames=plan.short_frames, batch=plan.short_batch, seed=seed + 2)
+    long = Sampler(
+        clips, frames=plan.long_frames, batch=plan.long_batch * plan.crowd, seed=seed + 1
+    )
+    short = Sampler(
+        clips, frames=plan.short_frames, batch=plan.short_batch * plan.crowd, seed=seed + 2
+    )
     while True:
         yield (short if rng.random() < plan.short_share else long).draw()
 
@@ -170,7 +199,10 @@ class _State:
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         model = self.model.train()
-        visual, audio = model.embed_visual(batch.crops), model.embed_audio(batch.mel)
+        kind = batch.crops.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.plan.bfloat16):
+            visual, audio = model.embed_visual(batch.crops), model.embed_audio(batch.mel)
+        visual, audio = visual.float(), audio.float()
         matrix, valid = lag_matrix(visual, audio, batch.position, batch.known, REACH)
         evidence, weight = model.classifier(matrix, valid)
         frames = int(self.rng.integers(4, matrix.shape[1] + 1))
