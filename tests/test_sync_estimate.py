@@ -99,6 +99,25 @@ def test_untrained_classifier_is_the_diagonal_mean() -> None:
     assert classifier.logits(evidence.sum(1), weight.sum(1)).shape == (1, 42)
 
 
+def test_little_material_is_read_by_its_own_rule() -> None:
+    """What cannot be resampled says nothing by its agreement; old files know no other rule."""
+    old = Calibration(bias=-1, slope=1.2, length=0.3, agreement=0.5)
+    assert old.probability(0.9, 50.0, 0.9, 0.1, False) == old.probability(0.9, 50.0, 0.9)
+    new = Calibration(agreement=0.5, few=0.4, few_agreement=-0.5)
+    assert new.probability(0.9, 50.0, 0.99, 0.1, False) == pytest.approx(
+        new.probability(0.9, 50.0, 0.6, 0.1, False)
+    )
+    assert new.probability(0.9, 50.0, 0.99) > new.probability(0.9, 50.0, 0.6)
+    doubtful = Calibration(unrelated=-0.3)
+    assert doubtful.probability(0.5, 50.0, 0.9, 0.4) < doubtful.probability(0.5, 50.0, 0.9, 0.01)
+
+
+def test_only_some_seconds_can_be_resampled() -> None:
+    few, many = (estimate(evidence_at(0, n), plain_logits, Calibration()) for n in (3, 4))
+    assert few is not None and many is not None
+    assert (few.resampled, many.resampled) == (False, True)
+
+
 def test_probability_is_monotonous_and_bounded() -> None:
     calibration = Calibration(bias=-1, slope=1.2, length=0.3, agreement=0.5)
     values = [calibration.probability(m, 50.0, m) for m in (0.0, 0.3, 0.9, 0.999, 1.0)]

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_cli.sync.calibration import Calibration
 from lipsync_cli.sync.encoders import AUDIO_FIELD, AUDIO_STRIDE, EMBED_RATE
+from lipsync_cli.sync.model import SyncModel
 from lipsync_cli.sync.model_file import save_model, shipped_weights
 from lipsync_cli.training.sync_cache import Clip, hold_out
+from lipsync_cli.training.sync_calibrate import Trial, coverage, even_odds, fit, trials
+from lipsync_cli.training.sync_evaluate import see
 from lipsync_cli.training.sync_labels import own_offsets_ms, recentre, table_delay_ms
 from lipsync_cli.training.sync_losses import soft_target
 from lipsync_cli.training.sync_samples import REACH, Sampler
@@ -110,3 +114,56 @@ def test_a_shipped_model_can_be_trained_on(tmp_path: Path) -> None:
     save_model(model, {}, tmp_path / "sync.pt")
     for name, value in shipped_weights(tmp_path / "sync.pt").items():
         torch.testing.assert_close(value, wanted[name].to(value.dtype), atol=2e-3, rtol=2e-3)
+
+
+def test_calibration_recovers_the_chances_answers_were_drawn_with() -> None:
+    rng = np.random.default_rng(0)
+    mass = rng.uniform(0.02, 0.999, 6000)
+    truth = 1 / (1 + np.exp(-(0.5 + 0.7 * np.log(mass / (1 - mass)))))
+    found = [drawn_trial(m, rng.random() < p, rng) for m, p in zip(mass, truth, strict=True)]
+    calibration = Calibration(**fit(found))
+    stated = np.array([t.probability(calibration) for t in found])
+    assert np.abs(stated - truth).max() < 0.05
+    assert coverage(found, calibration) == pytest.approx(
+        0.95 * truth[stated >= 0.9].mean(), abs=0.02
+    )
+
+
+def test_own_and_strangers_sound_count_alike() -> None:
+    rng = np.random.default_rng(0)
+    own = [drawn_trial(0.9, True, rng)] * 3
+    stranger = replace(own[0], error_ms=np.inf)
+    weight = even_odds([*own, *[stranger] * 9])
+    assert weight[:3].sum() == pytest.approx(weight[3:].sum())
+    assert weight.sum() == pytest.approx(12)
+    np.testing.assert_array_equal(even_odds(own), 1)
+
+
+def test_a_clip_with_a_wrong_label_widens_the_interval_once() -> None:
+    """However many cuts there are of it."""
+    rng = np.random.default_rng(0)
+    good = [replace(drawn_trial(0.99, True, rng), file=str(i)) for i in range(1000)]
+    bad = [replace(t, file="bad", error_ms=55.0) for t in good[:200]]
+    alone, both = (Calibration(**fit(found)) for found in (good, [*good, *bad]))
+    widths = [c.half_width_ms(12.0) for c in (alone, both)]
+    assert widths[0] == pytest.approx(1.96 * 12, rel=0.1)
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+
+
+def drawn_trial(mass: float, right: bool, rng: np.random.Generator) -> Trial:
+    error = float(rng.normal(0, 12)) if right else float(rng.uniform(100, 900))
+    return Trial("a", "a", 3.0, False, mass, 100.0, mass, 0.1, True, error, error, 12.0)
+
+
+def test_cuts_of_a_clip_know_their_truth() -> None:
+    torch.manual_seed(0)
+    model = SyncModel().eval()
+    people = [see(model, make_clip(name, offset_ms=40.0)) for name in ("a", "b")]
+    found = trials(model, [p for p in people if p is not None], strangers=1.0)
+    assert {t.length_s for t in found if not t.whole} == {0.6, 1.0, 2.0, 3.0, 5.0}
+    # Six seconds, without the five pictures at either end.
+    assert [t.length_s for t in found if t.whole] == pytest.approx([5.56] * 4)
+    own = [t for t in found if not t.stranger]
+    assert 0 < len(own) < len(found)
+    assert all(t.error_ms == pytest.approx(t.offset_ms - 40.0) for t in own)
+    assert {t.resampled for t in found} == {True, False}

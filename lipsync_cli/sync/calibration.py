@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+# Names of the factors of `features`, in its order.
+FACTORS = ("bias", "slope", "length", "agreement", "few", "few_agreement", "unrelated")
+
 
 @dataclass(frozen=True)
 class Calibration:
     """Fitted on speakers that no encoder was trained on (training/sync_calibrate.py).
 
     Attributes:
-        bias, slope, length, agreement: logistic regression of "right within 40 ms" on the
-            logit of the posterior mass, the logarithm of the weight it rests on, and the
-            logit of the share of resampled programmes with the same answer.
+        bias, slope, length, agreement, few, few_agreement, unrelated: logistic regression of
+            "right within 40 ms", see `features`. Factors that a model file lacks are 0.
         spread: factor on the estimated standard error.
         floor_ms: standard error that no amount of material removes.
     """
@@ -22,13 +24,23 @@ class Calibration:
     slope: float = 1.0
     length: float = 0.0
     agreement: float = 0.0
+    few: float = 0.0
+    few_agreement: float = 0.0
+    unrelated: float = 0.0
     spread: float = 1.0
     floor_ms: float = 8.0
 
-    def probability(self, mass: float, weight: float, agreement: float) -> float:
-        """Calibrated probability that an estimate is right within 40 ms."""
-        x = features(mass, weight, agreement)
-        factors = (self.bias, self.slope, self.length, self.agreement)
+    def probability(
+        self,
+        mass: float,
+        weight: float,
+        agreement: float,
+        none: float = 0.0,
+        resampled: bool = True,
+    ) -> float:
+        """Calibrated probability that an estimate is right within 40 ms; see `features`."""
+        x = features(mass, weight, agreement, none, resampled)
+        factors = (getattr(self, name) for name in FACTORS)
         z = sum(a * b for a, b in zip(factors, x, strict=True))
         return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, z))))
 
@@ -37,10 +49,23 @@ class Calibration:
         return 1.96 * math.hypot(self.spread * error_ms, self.floor_ms)
 
 
-def features(mass: float, weight: float, agreement: float) -> tuple[float, ...]:
-    """What the logistic regression sees."""
+def features(
+    mass: float, weight: float, agreement: float, none: float, resampled: bool
+) -> tuple[float, ...]:
+    """What the logistic regression sees, in the order of `FACTORS`.
+
+    Args:
+        mass: posterior within 40 ms of the answer.
+        weight: pictures' worth of evidence.
+        agreement: share of resampled programmes with the same answer. Of programmes too
+            short to be resampled it says what `mass` says, so it counts otherwise.
+        none: posterior of "picture and sound do not belong together".
+        resampled: whether there was enough to resample.
+    """
     # Two hundred resamples cannot tell 0.995 from 1.
-    return 1.0, logit(mass), math.log1p(weight), logit(min(max(agreement, 0.005), 0.995))
+    same = logit(min(max(agreement, 0.005), 0.995))
+    few = 0.0 if resampled else 1.0
+    return 1.0, logit(mass), math.log1p(weight), same, few, few * same, logit(none)
 
 
 def logit(p: float) -> float:

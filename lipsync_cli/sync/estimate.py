@@ -31,6 +31,8 @@ class Estimate:
         mass: posterior within 40 ms of the offset.
         weight: pictures' worth of evidence.
         agreement: share of resampled programmes whose answer is within 40 ms of this one.
+        resampled: whether there was enough to resample; otherwise agreement and error are
+            what the posterior itself says.
         standard_error_ms: scatter of those answers.
         diagonal_ms: offset at the peak of the plain diagonal mean, None where unknown.
     """
@@ -43,7 +45,13 @@ class Estimate:
     mass: float
     weight: float
     agreement: float
+    resampled: bool
     standard_error_ms: float
+
+    @property
+    def none(self) -> float:
+        """Posterior of "picture and sound do not belong together"."""
+        return float(self.posterior[-1])
 
 
 def estimate(evidence: LagEvidence, logits: Logits, calibration: Calibration) -> Estimate | None:
@@ -58,11 +66,12 @@ def estimate(evidence: LagEvidence, logits: Logits, calibration: Calibration) ->
     offset = refined_ms(posterior[:-1], grid, peak)
     agreement, error = _resampled(evidence, logits, grid, offset)
     half = calibration.half_width_ms(error)
+    resampled = len(evidence.start_s) >= MIN_BINS
     sure = float(mass[peak]), float(weight), agreement
-    probability = calibration.probability(*sure)
+    probability = calibration.probability(*sure, float(posterior[-1]), resampled)
     interval = (offset - half, offset + half)
     diagonal = diagonal_offset_ms(evidence)
-    return Estimate(offset, interval, probability, posterior, diagonal, *sure, error)
+    return Estimate(offset, interval, probability, posterior, diagonal, *sure, resampled, error)
 
 
 def diagonal_offset_ms(evidence: LagEvidence) -> float | None:

@@ -3,40 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lipsync_cli.sync.calibration import Calibration, features
+from lipsync_cli.sync.calibration import FACTORS, Calibration, features
 from lipsync_cli.sync.estimate import NEAR_MS, estimate
 from lipsync_cli.sync.evidence import LagEvidence, LagEvidenceBins
-from lipsync_cli.sync.model import SyncModel
 from lipsync_cli.training.sync_cache import Clip
-from lipsync_cli.training.sync_evaluate import ClipMatrix, clip_matrix
+from lipsync_cli.training.sync_evaluate import Compared, Network, Seen, compare, hear_clip
+
+Floats = NDArray[np.float64]
 
 REACH = 150
 LABEL_ERROR_MS = 20.0  # what two good models differ by on the same clip
 LENGTHS_S = (0.6, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
+MOST_CUTS = 5  # of one length from one clip
+SURE = 0.9
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One uncalibrated estimate of a cut whose truth is known (NaN: sound of somebody else)."""
+    """One uncalibrated estimate of a cut whose truth is known (inf: sound of somebody else).
 
+    Attributes:
+        whole: whether it is the clip itself, uncut.
+        mass, weight, agreement, none, resampled: what `Calibration.probability` looks at.
+        offset_ms: the answer; `error_ms` is its distance from the truth.
+    """
+
+    file: str
+    speaker: str
+    length_s: float
+    whole: bool
     mass: float
     weight: float
     agreement: float
     none: float
+    resampled: bool
+    offset_ms: float
     error_ms: float
     standard_error_ms: float
-    length_s: float
 
     def probability(self, calibration: Calibration) -> float:
         """What a calibration makes of it."""
-        return calibration.probability(self.mass, self.weight, self.agreement)
+        sure = self.mass, self.weight, self.agreement, self.none, self.resampled
+        return calibration.probability(*sure)
+
+    def sure(self, calibration: Calibration, at_least: float = SURE) -> bool:
+        """Whether the product would give this answer."""
+        return self.none < 0.5 and self.probability(calibration) >= at_least
+
+    @property
+    def stranger(self) -> bool:
+        """Whether the sound is somebody else's."""
+        return not np.isfinite(self.error_ms)
 
     @property
     def right(self) -> bool:
@@ -45,137 +68,153 @@ class Trial:
 
 
 def trials(
-    model: SyncModel, clips: Sequence[Clip], *, seed: int = 0, strangers: float = 0.4
+    model: Network, people: Sequence[Seen], *, seed: int = 0, strangers: float = 1.0
 ) -> list[Trial]:
-    """Cuts of all lengths of each clip, with its own sound and with that of another person."""
+    """Cuts of all lengths of each clip, with its own sound and with other people's.
+
+    Args:
+        strangers: other people per clip; what lies above a whole number is a chance.
+    """
     rng = np.random.default_rng(seed)
     found: list[Trial] = []
-    for clip in clips:
-        own = clip_matrix(model.eval(), clip, reach=REACH)
-        found += _cuts(model, own, rng, clip.offset_ms)
-        others = [c for c in clips if c.group != clip.group]
-        if others and rng.random() < strangers:
-            other = others[int(rng.integers(len(others)))]
-            foreign = clip_matrix(model, clip, reach=REACH, sound_of=other)
-            found += _cuts(model, foreign, rng, np.nan)
+    for seen in people:
+        found += _cuts(model, seen, seen.clip, rng, seen.clip.offset_ms)
+        others = [s.clip for s in people if s.clip.group != seen.clip.group]
+        count = int(strangers + rng.random())
+        for i in rng.permutation(len(others))[:count].tolist():
+            found += _cuts(model, seen, others[i], rng, np.inf)
     return found
 
 
 def _cuts(
-    model: SyncModel, item: ClipMatrix | None, rng: np.random.Generator, own_ms: float
+    model: Network, seen: Seen, sound_of: Clip, rng: np.random.Generator, own_ms: float
 ) -> Iterator[Trial]:
-    if item is None:
+    """Cuts of the evidence of a whole clip, which is what the product sums up too."""
+    heard = hear_clip(model, sound_of, seen.clip)
+    if heard is None:
         return
-    span = item.pts_s[-1] - item.pts_s[0]
+    whole = compare(model, seen, heard, slice(None), REACH)
+    first_s, span = seen.pts_s[0], float(seen.pts_s[-1] - seen.pts_s[0])
+    cuts = [(first_s, span + 1.0)]
     for length in LENGTHS_S:
-        if length > span:
-            break
-        for _ in range(min(4, 1 + int(span / length / 2))):
-            start = item.pts_s[0] + rng.uniform(0, span - length)
-            rows = (item.pts_s >= start) & (item.pts_s < start + length)
-            trial = _trial(model, item, rows, own_ms, length)
-            if trial is not None:
-                yield trial
+        count = min(MOST_CUTS, 1 + int(span / length)) if length <= span else 0
+        cuts += [(first_s + rng.uniform(0, span - length), length) for _ in range(count)]
+    for start, length in cuts:
+        rows = (seen.pts_s >= start) & (seen.pts_s < start + length)
+        trial = _trial(model, seen.clip, whole, rows, own_ms, min(length, span))
+        if trial is not None:
+            yield replace(trial, whole=length > span)
 
 
-@torch.no_grad()
-def cut_evidence(model: SyncModel, item: ClipMatrix, rows: NDArray[np.bool_]) -> LagEvidence:
+def cut_evidence(whole: Compared, rows: NDArray[np.bool_]) -> LagEvidence:
     """Evidence of some pictures of a clip, binned as the product does."""
-    index = torch.from_numpy(np.flatnonzero(rows))
-    matrix, valid = item.matrix[index][None], item.valid[index][None]
-    scores, weight = model.classifier(matrix, valid)
-    bins = LagEvidenceBins(matrix.shape[2] // 2)
-    arrays = (x[0].numpy() for x in (scores, weight, matrix, valid))
-    bins.add(item.pts_s[rows], *arrays)
+    bins = LagEvidenceBins(whole.matrix.shape[1] // 2)
+    parts = (whole.evidence, whole.weight, whole.matrix, whole.valid)
+    bins.add(whole.pts_s[rows], *(x.numpy()[rows] for x in parts))
     return bins.result()
 
 
 def logits_of(
-    model: SyncModel, scores: NDArray[np.float32], weight: NDArray[np.float32]
+    model: Network, scores: NDArray[np.float32], weight: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The model's logits as the estimator wants them."""
     with torch.no_grad():
-        answer = model.logits(torch.from_numpy(scores), torch.from_numpy(np.asarray(weight)))
-    return np.asarray(answer.numpy(), np.float32)
+        inputs = (torch.from_numpy(np.asarray(x, np.float32)) for x in (scores, weight))
+        return np.asarray(model.logits(*inputs).numpy(), np.float32)
 
 
 def _trial(
-    model: SyncModel, item: ClipMatrix, rows: NDArray[np.bool_], own_ms: float, length_s: float
+    model: Network,
+    clip: Clip,
+    whole: Compared,
+    rows: NDArray[np.bool_],
+    own_ms: float,
+    length_s: float,
 ) -> Trial | None:
-    evidence = cut_evidence(model, item, rows)
+    evidence = cut_evidence(whole, rows)
     found = estimate(evidence, lambda s, w: logits_of(model, s, w), Calibration())
     if found is None:
         return None
-    error = float(found.offset_ms - own_ms) if np.isfinite(own_ms) else np.inf
-    none, scatter = float(found.posterior[-1]), found.standard_error_ms
-    return Trial(found.mass, found.weight, found.agreement, none, error, scatter, length_s)
+    error = found.offset_ms - own_ms if np.isfinite(own_ms) else np.inf
+    sure = found.mass, found.weight, found.agreement, found.none, found.resampled
+    scatter = found.standard_error_ms
+    return Trial(
+        clip.file, clip.group, length_s, False, *sure, found.offset_ms, float(error), scatter
+    )
 
 
 def fit(found: Sequence[Trial]) -> dict[str, float]:
     """Calibration constants: logistic regression, then a 95 % interval of the sure answers."""
-    x = np.array([features(t.mass, t.weight, t.agreement) for t in found])
+    x = np.array([features(t.mass, t.weight, t.agreement, t.none, t.resampled) for t in found])
     y = np.array([t.right for t in found], float)
-    w = _logistic(x, y)
-    p = 1 / (1 + np.exp(-(x @ w)))
-    sure = [t for t, q in zip(found, p, strict=True) if q >= 0.9 and t.right]
+    constants = dict(zip(FACTORS, logistic(x, y, even_odds(found)).tolist(), strict=True))
+    draft = Calibration(**constants)
+    sure = [t for t in found if t.right and t.probability(draft) >= SURE]
     spread, floor = _interval(sure)
-    bias, slope, length, agreement = w.tolist()
-    return asdict(Calibration(bias, slope, length, agreement, spread, floor))
+    return asdict(Calibration(**{**constants, "spread": spread, "floor_ms": floor}))
 
 
-def reliability(found: Sequence[Trial], calibration: Calibration) -> list[dict[str, float]]:
-    """Stated probability against the share that was right, in bins; and interval coverage."""
-    p = np.array([t.probability(calibration) for t in found])
-    right = np.array([t.right for t in found])
-    edges = (0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.001)
-    rows = []
-    for low, high in pairwise(edges):
-        inside = (p >= low) & (p < high)
-        if inside.any():
-            stated, true = float(p[inside].mean()), float(right[inside].mean())
-            rows.append({"from": low, "n": float(inside.sum()), "stated": stated, "right": true})
-    return rows
+def even_odds(found: Sequence[Trial]) -> Floats:
+    """Weights with which own and strangers' sound count alike, whatever their numbers."""
+    stranger = np.array([t.stranger for t in found])
+    share = stranger.mean()
+    if share in (0, 1):
+        return np.ones(len(found))
+    return np.asarray(np.where(stranger, 0.5 / share, 0.5 / (1 - share)), np.float64)
 
 
-def coverage(found: Sequence[Trial], calibration: Calibration, at_least: float = 0.9) -> float:
+def coverage(found: Sequence[Trial], calibration: Calibration, at_least: float = SURE) -> float:
     """Share of sure answers whose 95 % interval holds the truth."""
     sure = [t for t in found if t.probability(calibration) >= at_least]
     held = [abs(t.error_ms) <= calibration.half_width_ms(t.standard_error_ms) for t in sure]
     return float(np.mean(held)) if held else float("nan")
 
 
-def _logistic(
-    x: NDArray[np.float64], y: NDArray[np.float64], ridge: float = 1e-3
-) -> NDArray[np.float64]:
-    """Newton's method."""
+def sure_about_strangers(
+    found: Sequence[Trial], calibration: Calibration, at_least: float = SURE
+) -> float:
+    """Share of cuts with somebody else's sound that got a sure answer."""
+    sure = [t.sure(calibration, at_least) for t in found if t.stranger]
+    return float(np.mean(sure)) if sure else float("nan")
+
+
+def logistic(x: Floats, y: Floats, weight: Floats, ridge: float = 1.0) -> Floats:
+    """Logistic regression of y [N] on x [N, F] by Newton's method: [F].
+
+    Args:
+        weight: [N], how much each row counts.
+        ridge: pulls factors to 0 that so few people say little about.
+    """
     w = np.zeros(x.shape[1])
     for _ in range(50):
         p = 1 / (1 + np.exp(-(x @ w)))
-        gradient = x.T @ (y - p) - ridge * w
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + ridge * np.eye(len(w))
+        gradient = x.T @ (weight * (y - p)) - ridge * w
+        hessian = (x * (weight * p * (1 - p))[:, None]).T @ x + ridge * np.eye(len(w))
         w += np.linalg.solve(hessian, gradient)
     return w
 
 
 def _interval(sure: Sequence[Trial]) -> tuple[float, float]:
-    """Spread and floor with 95 % of the errors inside, by the best likelihood."""
+    """Spread and floor with 95 % of the errors inside, by the best likelihood.
+
+    Labels are wrong by clip, so each clip counts alike, however many cuts there are of it.
+    """
+    _, clip = np.unique([t.file for t in sure], return_inverse=True)
+    weight = 1 / np.bincount(clip)[clip]
     errors = np.array([t.error_ms for t in sure])
     spans = np.array([t.standard_error_ms for t in sure])
     best = (np.inf, 1.0, 8.0)
     for spread in np.linspace(0.3, 3.0, 28):
         for floor in np.linspace(1.0, 20.0, 39):
             sigma = np.hypot(spread * spans, floor)
-            loss = float(np.mean(np.log(sigma) + 0.5 * (errors / sigma) ** 2))
-            best = min(best, (loss, float(spread), float(floor)))
+            loss = np.average(np.log(sigma) + 0.5 * (errors / sigma) ** 2, weights=weight)
+            best = min(best, (float(loss), float(spread), float(floor)))
     _, spread, floor = best
-    widen = float(np.quantile(np.abs(errors) / np.hypot(spread * spans, floor), 0.95)) / 1.96
+    widen = _quantile(np.abs(errors) / np.hypot(spread * spans, floor), weight, 0.95) / 1.96
     return spread * widen, floor * widen
 
 
-def sure_about_strangers(
-    found: Sequence[Trial], calibration: Calibration, at_least: float = 0.9
-) -> float:
-    """Share of cuts with somebody else's sound that got a sure answer."""
-    foreign = [t for t in found if not np.isfinite(t.error_ms)]
-    sure = [t.probability(calibration) >= at_least and t.none < 0.5 for t in foreign]
-    return float(np.mean(sure)) if sure else float("nan")
+def _quantile(values: Floats, weight: Floats, share: float) -> float:
+    order = np.argsort(values)
+    below = np.cumsum(weight[order]) / weight.sum()
+    return float(values[order][np.searchsorted(below, share).clip(max=len(values) - 1)])

@@ -1,8 +1,7 @@
-"""Accuracy by window length on unseen speakers, beside the diagonal-mean baseline."""
+"""Clips embedded once, and stretches of them compared with sound at any offset."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,144 +10,138 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lipsync_cli.sync.encoders import AUDIO_FIELD, EMBED_RATE, VISUAL_CONTEXT
-from lipsync_cli.sync.estimate import NEAR_MS, mass_near, peak_ms, refined_ms
-from lipsync_cli.sync.evidence import offsets_ms
 from lipsync_cli.sync.features import MEL_RATE, SAMPLE_RATE, log_mel
-from lipsync_cli.sync.lag_matrix import lag_matrix
+from lipsync_cli.sync.lag_matrix import STEP_S
 from lipsync_cli.sync.model import SyncModel
 from lipsync_cli.training.sync_augment import plain_crops
 from lipsync_cli.training.sync_cache import Clip, as_float
 
-WINDOWS_S = (0.2, 0.6, 1.0, 2.0, 3.0, 5.0, 10.0)
-SPEECH_SHARE = 0.5
-REACH = 60
+Network = SyncModel | torch.jit.ScriptModule
+Sound = NDArray[np.float32]
+
+_TOGETHER = 256  # pictures embedded at once
 
 
 @dataclass(frozen=True)
-class ClipMatrix:
-    """Lag matrix of a whole clip, round its sound delayed by `shift_ms` less than nothing.
+class Seen:
+    """The pictures of a clip, embedded.
 
     Attributes:
-        matrix, valid: [T, K], candidates within 600 ms.
-        pts_s: [T].
-        speech: bool [T], frames whose sound is loud enough to be speech.
+        visual: unit vectors [T, 256].
+        pts_s: float64 [T].
+        speech: bool [T], pictures whose own sound is loud enough to be speech.
+        rate: pictures per second.
     """
 
     clip: Clip
-    matrix: Tensor
-    valid: Tensor
+    visual: Tensor
     pts_s: NDArray[np.float64]
     speech: NDArray[np.bool_]
-    frame_rate: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Sound, embedded: row i of `audio` [A, 256] is centred at `row0_s + i / 50`."""
+
+    audio: Tensor
+    row0_s: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A stretch of pictures against sound, over candidates at every 10 ms.
+
+    Attributes:
+        matrix, valid, evidence: [T, K].
+        weight: [T].
+        pts_s: float64 [T].
+    """
+
+    matrix: Tensor
+    valid: Tensor
+    evidence: Tensor
+    weight: Tensor
+    pts_s: NDArray[np.float64]
+
+
+def see(model: Network, clip: Clip) -> Seen | None:
+    """Embed the pictures of a clip; None when it is too short."""
+    if len(clip.pts_s) <= 2 * VISUAL_CONTEXT:
+        return None
+    return seen_as(clip, embed_pictures(model, clip))
 
 
 @torch.no_grad()
-def clip_matrix(
-    model: SyncModel, clip: Clip, *, reach: int = REACH, sound_of: Clip | None = None
-) -> ClipMatrix | None:
-    """Embed a clip (with the sound of another one, if given); None when it is too short."""
-    source = sound_of or clip
-    sound = as_float(source.sound)
-    mel = log_mel(sound, source.t0_s - (source.pts_s[0] - clip.pts_s[0] if sound_of else 0.0))
-    if len(clip.pts_s) <= 2 * VISUAL_CONTEXT or len(mel.frames) <= AUDIO_FIELD + 2:
-        return None
-    visual = model.embed_visual(torch.from_numpy(plain_crops(clip.crops).copy())[None])
-    audio = model.embed_audio(torch.from_numpy(mel.frames)[None])
+def embed_pictures(model: Network, clip: Clip) -> Tensor:
+    """Unit vectors of all pictures of a clip but the first and last five: [T, 256]."""
+    crops = torch.from_numpy(plain_crops(clip.crops).copy())
+    parts = [
+        model.embed_visual(crops[first : first + _TOGETHER + 2 * VISUAL_CONTEXT][None])[0]
+        for first in range(0, len(crops) - 2 * VISUAL_CONTEXT, _TOGETHER)
+    ]
+    return torch.cat(parts)
+
+
+def seen_as(clip: Clip, visual: Tensor) -> Seen:
+    """What `see` returns, of pictures that are embedded already."""
     pts = clip.pts_s[VISUAL_CONTEXT:-VISUAL_CONTEXT]
-    row0_s = mel.t0_s + AUDIO_FIELD // 2 / MEL_RATE
-    position = torch.from_numpy(((pts - row0_s) * EMBED_RATE).astype(np.float32))[None]
-    known = torch.ones(1, audio.shape[1], dtype=torch.bool)
-    matrix, valid = lag_matrix(visual, audio, position, known, reach)
     rate = 1 / float(np.median(np.diff(clip.pts_s)))
-    return ClipMatrix(clip, matrix[0], valid[0], pts, _speech(clip, pts), rate)
+    return Seen(clip, visual, pts, speech_at(clip, pts), rate)
 
 
-def _speech(clip: Clip, pts_s: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Frames within 20 dB of the loud ones."""
+@torch.no_grad()
+def hear(model: Network, sound: Sound, t0_s: float) -> Heard | None:
+    """Embed sound whose first sample is at `t0_s`; None when it is too short."""
+    mel = log_mel(sound, t0_s)
+    if len(mel.frames) <= AUDIO_FIELD + 2:
+        return None
+    audio = model.embed_audio(torch.from_numpy(mel.frames)[None])[0]
+    return Heard(audio, mel.t0_s + AUDIO_FIELD // 2 / MEL_RATE)
+
+
+def hear_clip(model: Network, clip: Clip, under: Clip | None = None) -> Heard | None:
+    """Embed a clip's sound, moved to begin with the pictures of the clip `under` if given."""
+    moved_s = 0.0 if under is None else float(under.pts_s[0] - clip.pts_s[0])
+    return hear(model, as_float(clip.sound), clip.t0_s + moved_s)
+
+
+def covered(seen: Seen, heard: Heard, rows: slice, reach: int, moved_s: float = 0.0) -> bool:
+    """Whether all candidates of all these pictures exist."""
+    place = _position(seen, heard, rows, moved_s)
+    span = reach * STEP_S * EMBED_RATE
+    return bool(place[0] - span >= 0 and place[-1] + span + 1 <= len(heard.audio) - 1)
+
+
+@torch.no_grad()
+def compare(
+    model: Network, seen: Seen, heard: Heard, rows: slice, reach: int, moved_s: float = 0.0
+) -> Compared:
+    """Compare a stretch of pictures with sound.
+
+    Args:
+        moved_s: play the sound earlier by this; it adds to the offset.
+    """
+    place = _position(seen, heard, rows, moved_s)
+    span = int(reach * STEP_S * EMBED_RATE) + 2
+    low = int(np.clip(np.floor(place[0]) - span, 0, len(heard.audio) - 2))
+    audio = heard.audio[low : max(low + 2, int(np.ceil(place[-1])) + span)][None]
+    position = torch.from_numpy((place - low).astype(np.float32))[None]
+    known = torch.ones(1, audio.shape[1], dtype=torch.bool)
+    found = model.classify(seen.visual[rows][None], audio, position, known, reach)
+    matrix, valid, evidence, weight = (x[0] for x in found)
+    return Compared(matrix, valid, evidence, weight, seen.pts_s[rows])
+
+
+def speech_at(clip: Clip, pts_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Pictures whose sound is within 20 dB of the loud ones."""
     half = SAMPLE_RATE // 50
-    power = np.convolve((clip.sound / 32768.0) ** 2, np.ones(2 * half) / (2 * half), "same")
+    power = np.convolve(as_float(clip.sound) ** 2, np.ones(2 * half) / (2 * half), "same")
     level = np.sqrt(np.maximum(power, 0))
     at = np.clip(((pts_s - clip.t0_s) * SAMPLE_RATE).astype(int), 0, len(level) - 1)
     return np.asarray(level[at] > max(0.1 * np.percentile(level[at], 95), 1e-3))
 
 
-def window_starts(item: ClipMatrix, frames: int, hop: int) -> NDArray[np.int64]:
-    """Windows with speech in more than half of the frames, whose candidates all exist."""
-    whole = item.valid.all(1).numpy()
-    starts = np.arange(0, len(item.pts_s) - frames + 1, hop)
-    good = [
-        whole[s : s + frames].all() and item.speech[s : s + frames].mean() > SPEECH_SHARE
-        for s in starts
-    ]
-    return starts[np.array(good, bool)] if len(starts) else starts
-
-
-@torch.no_grad()
-def classified_ms(model: SyncModel, windows: Tensor, valid: Tensor) -> NDArray[np.float64]:
-    """Offset of each window [N, T, K] by the classifier: heaviest 80 ms of the posterior."""
-    grid = offsets_ms(windows.shape[2] // 2)
-    out = []
-    for part, ok in zip(torch.split(windows, 64), torch.split(valid, 64), strict=True):
-        evidence, weight = model.classifier(part, ok)
-        posterior = model.logits(evidence.sum(1), weight.sum(1))[:, :-1].softmax(1).numpy()
-        for p in posterior:
-            out.append(refined_ms(p, grid, int(mass_near(p, grid).argmax())))
-    return np.array(out)
-
-
-def diagonal_ms(windows: Tensor) -> NDArray[np.float64]:
-    """Offset of each window [N, T, K] by the plain diagonal mean."""
-    grid = offsets_ms(windows.shape[2] // 2)
-    return np.array([peak_ms(curve, grid) for curve in windows.mean(1).numpy()])
-
-
-def matrices(model: SyncModel, clips: Sequence[Clip]) -> list[ClipMatrix]:
-    """Embed every clip that is long enough."""
-    return [m for c in clips if (m := clip_matrix(model.eval(), c)) is not None]
-
-
-def own_by_model(item: ClipMatrix) -> float:
-    """The clip's own offset by the plain diagonal mean over all of it."""
-    whole = item.matrix.sum(0) / item.valid.sum(0).clamp(min=1)
-    return peak_ms(whole.numpy(), offsets_ms(item.matrix.shape[1] // 2))
-
-
-def accuracy_table(
-    model: SyncModel,
-    items: Sequence[ClipMatrix],
-    own_ms: Sequence[float],
-    *,
-    windows_s: Sequence[float] = WINDOWS_S,
-) -> list[dict[str, float]]:
-    """One row a window length: share of windows within 40 and 60 ms of the clip's own offset.
-
-    60 ms is what the research protocol's "within one frame" of whole 25 fps frames comes to.
-    """
-    rows = []
-    for length_s in windows_s:
-        errors: dict[str, list[float]] = {"classifier": [], "diagonal": []}
-        for item, own in zip(items, own_ms, strict=True):
-            frames = max(1, round(length_s * item.frame_rate))
-            starts = window_starts(item, frames, max(1, frames // 4, round(item.frame_rate / 5)))
-            if len(starts) == 0:
-                continue
-            windows = torch.stack([item.matrix[s : s + frames] for s in starts])
-            valid = torch.stack([item.valid[s : s + frames] for s in starts])
-            errors["classifier"] += list(classified_ms(model, windows, valid) - own)
-            errors["diagonal"] += list(diagonal_ms(windows) - own)
-        count = float(len(errors["diagonal"]))
-        row = {"window_s": length_s, "windows": count}
-        for name, values in errors.items():
-            row |= _row(name, np.asarray(values)) if values else {}
-        rows.append(row)
-    return rows
-
-
-def _row(name: str, errors: NDArray[np.float64]) -> dict[str, float]:
-    away = np.abs(errors)
-    return {
-        f"{name}_40": round(float((away <= NEAR_MS).mean()), 4),
-        f"{name}_60": round(float((away <= 1.5 * NEAR_MS).mean()), 4),
-        f"{name}_median_ms": round(float(np.median(away)), 2),
-        f"{name}_bias_ms": round(float(np.median(errors)), 2),
-    }
+def _position(seen: Seen, heard: Heard, rows: slice, moved_s: float) -> NDArray[np.float64]:
+    """Fractional row of the sound at each picture, were the offset 0."""
+    return np.asarray((seen.pts_s[rows] - heard.row0_s + moved_s) * EMBED_RATE, np.float64)

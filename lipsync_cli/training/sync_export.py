@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
-from lipsync_cli.sync.calibration import Calibration
 from lipsync_cli.sync.model import SyncModel
-from lipsync_cli.sync.model_file import load_model, save_model
+from lipsync_cli.sync.model_file import save_model
 from lipsync_cli.training.sync_cache import Clip
 from lipsync_cli.training.sync_calibrate import fit, trials
-from lipsync_cli.weights import locate, register
+from lipsync_cli.training.sync_evaluate import see
+from lipsync_cli.weights import register
+
+STRANGERS = 4.0  # other people's sounds under each clip: they cost little and say much
 
 
 def load_checkpoint(folder: Path) -> SyncModel:
@@ -38,13 +40,9 @@ def export(
         The calibration.
     """
     model = load_checkpoint(folder)
-    calibration = fit(trials(model, held_out))
+    people = [seen for clip in held_out if (seen := see(model, clip)) is not None]
+    calibration = fit(trials(model, people, strangers=STRANGERS))
     save_model(model, calibration, target)
     about = {"calibration": calibration, **(figures or {})}
     register(target, name="sync", kind="torchscript", trained_on=trained_on, figures=about)
     return calibration
-
-
-def shipped_calibration() -> Calibration:
-    """The calibration inside the shipped model file."""
-    return load_model(locate("sync"), torch.device("cpu")).calibration

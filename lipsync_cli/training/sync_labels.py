@@ -17,7 +17,6 @@ from lipsync_cli.training.sync_cache import Clip
 # Scripted corpora share one recording chain: their mean is surer than any one short clip.
 COMMON_OFFSET = ("GRID", "LRW-AR")
 MIN_MARGIN = 0.006  # below this the estimate of a clip's own offset is a guess
-SURE_MARGIN = 0.02  # from here on it may judge other estimates
 TABLE_RATE = 25.0
 # The table's zero, moved so that in-the-wild and broadcast clips are 0 on average.
 TABLE_ZERO_MS = 8.0

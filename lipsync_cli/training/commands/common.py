@@ -30,12 +30,10 @@ def set_threads(count: int) -> None:
 def split_speakers(clips: Path, cache: Path) -> tuple[list[Any], list[Any]]:
     """Re-centred training clips of (training speakers, speakers for calibration)."""
     from lipsync_cli.training.sync_cache import hold_out, load_clips
-    from lipsync_cli.training.sync_labels import SURE_MARGIN, recentre
+    from lipsync_cli.training.sync_labels import recentre
 
     table = clips / "lags.csv"
-    # Split what training sees first: the held-out people must not depend on the margin.
-    kept, out = hold_out(recentre(load_clips(cache, "train"), table), HELD_OUT, SPLIT_SEED)
-    return kept, recentre(out, table, SURE_MARGIN)
+    return hold_out(recentre(load_clips(cache, "train"), table), HELD_OUT, SPLIT_SEED)
 
 
 def own_offsets(clips: Path, cache: Path, split: str) -> tuple[list[Any], set[str]]:

@@ -6,7 +6,7 @@ import csv
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import typer
 
@@ -17,12 +17,12 @@ from lipsync_cli.training.commands.common import (
     Run,
     Threads,
     own_offsets,
-    publish,
     set_threads,
     split_speakers,
 )
 
 app = typer.Typer()
+Pictures = Annotated[Path, typer.Option(help="Converted clips, made by prepare-benchmark.")]
 
 
 @app.command()
@@ -87,32 +87,60 @@ def export_sync(clips: Clips, cache: Cache, run: Run, weights: Path = Path("weig
 
 
 @app.command()
-def evaluate_sync(
-    clips: Clips, cache: Cache, run: Run, report: Report = None, threads: Threads = 1
+def prepare_benchmark(clips: Clips, cache: Cache, pictures: Pictures, count: int = 12) -> None:
+    """Convert, encode and shrink validation clips, and pack them; needs no model, goes on."""
+    from lipsync_cli.faces.detect import create_detector
+    from lipsync_cli.training.benchmark_sync_pictures import (
+        PICTURE_CONDITIONS,
+        choose_clips,
+        measure_poses,
+        prepare_conditions,
+    )
+    from lipsync_cli.training.sync_prepare import Source
+
+    set_threads(1)
+    known, trusted = own_offsets(clips, cache, "val")
+    sure = [c for c in known if c.file in trusted]
+    sources = {c.file: Source(clips / c.file, c.file, c.speaker, c.corpus) for c in sure}
+    measure_poses(list(sources.values()), pictures, create_detector, log=typer.echo)
+    chosen = [sources[c.file] for c in choose_clips(sure, count)]
+    prepare_conditions(chosen, PICTURE_CONDITIONS, pictures, create_detector, log=typer.echo)
+
+
+@app.command()
+def benchmark_sync(
+    clips: Clips,
+    cache: Cache,
+    pictures: Pictures,
+    results: Annotated[Path, typer.Option(help="Folder of figures; a run goes on from there.")],
+    model: Annotated[Path | None, typer.Option(help="Model file; else the shipped one.")] = None,
+    seed: int = 0,
+    threads: Threads = 1,
 ) -> None:
-    """Accuracy by window length and reliability on speakers of the validation split."""
-    from lipsync_cli.training.sync_calibrate import coverage, reliability, sure_about_strangers
-    from lipsync_cli.training.sync_calibrate import trials as run_trials
-    from lipsync_cli.training.sync_evaluate import accuracy_table, matrices, own_by_model
-    from lipsync_cli.training.sync_export import load_checkpoint, shipped_calibration
+    """Accuracy, probabilities and refusals on validation speakers, by condition.
+
+    Writes report.json, report.txt and reliability.png into a folder of `results` named by
+    the model's hash.
+    """
+    import torch
+
+    from lipsync_cli.sync.model_file import load_model
+    from lipsync_cli.training.benchmark_sync import Plan, run
+    from lipsync_cli.training.benchmark_sync_pictures import load_poses
+    from lipsync_cli.training.benchmark_sync_report import write_report
+    from lipsync_cli.weights import locate
+    from lipsync_cli.weights.listing import sha256_of
 
     set_threads(threads)
-    every, trusted = own_offsets(clips, cache, "val")
-    model, calibration = load_checkpoint(run), shipped_calibration()
-    items = matrices(model, every)
-    sure = [m for m in items if m.clip.file in trusted]
-    found = run_trials(model, [c for c in every if c.file in trusted], seed=1)
-    answer: dict[str, Any] = {
-        "clips": len(items),
-        "trusted_clips": len(sure),
-        "against_table": accuracy_table(model, sure, [m.clip.offset_ms for m in sure]),
-        "against_table_all": accuracy_table(model, items, [m.clip.offset_ms for m in items]),
-        "against_itself": accuracy_table(model, items, [own_by_model(m) for m in items]),
-        "reliability": reliability(found, calibration),
-        "interval_coverage": coverage(found, calibration),
-        "sure_about_strangers": sure_about_strangers(found, calibration),
-    }
-    publish(answer, report)
+    path = model or locate("sync")
+    loaded = load_model(path, torch.device("cpu"))
+    known, trusted = own_offsets(clips, cache, "val")
+    sure = [c for c in known if c.file in trusted]
+    folder = results / f"{sha256_of(path)[:12]}-{seed}"
+    plan = Plan(sure, pictures, folder, load_poses(pictures), seed)
+    run(loaded.module, plan, log=lambda line: typer.echo(line, err=True))
+    about = {"model_bytes": path.stat().st_size, "clips": len(sure), "seed": seed}
+    typer.echo(write_report(folder, loaded.calibration, about))
 
 
 @app.command()
