@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
-from lipsync_cli.training.commands import detector, dub, pack, sync
+from lipsync_cli.errors import LipsyncError
+from lipsync_cli.training.commands import detector, dub, expert, pack, sync
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-for group in (sync, pack, detector, dub):
+for group in (sync, pack, expert, detector, dub):
     app.add_typer(group.app)
 
 
+def main() -> None:
+    """Run one command; an error is a line, not a traceback."""
+    try:
+        app()
+    except LipsyncError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
 if __name__ == "__main__":
-    app()
+    main()
