@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.device import choose
-from lipsync_cli.errors import UsageError
+from lipsync_cli.errors import UnreadableMedia, UsageError
 from lipsync_cli.faces._cv2 import load_cv2
-from lipsync_cli.faces.detect import create_detector
-from lipsync_cli.faces.stream import FaceStream, TrackChunk
+from lipsync_cli.faces.detect import FaceDetector, create_detector
+from lipsync_cli.faces.stream import FaceStats, FaceStream, TrackChunk
 from lipsync_cli.media.ahead import ahead
 from lipsync_cli.media.audio import AudioBlock
 from lipsync_cli.media.probe import MediaInfo, probe
 from lipsync_cli.media.reader import ReadStats, read
 from lipsync_cli.media.video import VideoFrame
 from lipsync_cli.progress import Progress, tell_time
+from lipsync_cli.quick import SampledResult, Span, as_sampled, is_enough, sampling_rounds
 from lipsync_cli.results import OffsetResult
 from lipsync_cli.sync.estimate import softmax
 from lipsync_cli.sync.evidence import LagEvidence, offsets_ms
@@ -75,6 +76,7 @@ def detect_offset(
     min_probability: float = 0.9,
     face_detector: str = "own",
     device: str = "auto",
+    quick: bool = False,
     progress: Progress | None = None,
 ) -> OffsetResult:
     """Measure the audio offset of one file; see `measure`."""
@@ -85,6 +87,7 @@ def detect_offset(
         min_probability=min_probability,
         face_detector=face_detector,
         device=device,
+        quick=quick,
         progress=progress,
     ).result
 
@@ -99,6 +102,7 @@ def measure(
     device: str = "auto",
     evidence: bool = False,
     stretches: Sequence[tuple[float, float]] | None = None,
+    quick: bool = False,
     progress: Progress | None = None,
 ) -> Measurement:
     """Measure the audio offset of one file from the lips of the people in it.
@@ -111,6 +115,8 @@ def measure(
         device: "auto", "cpu", "cuda" or "cuda:N".
         evidence: keep what a picture of the evidence needs.
         stretches: (start, end) in seconds to answer for as segments; None to find them.
+        quick: read windows spread over a long programme until the interval is narrow enough;
+            the answer is then a `quick.SampledResult`. Short ones are read whole all the same.
         progress: told the share that is done, 0 to 1.
 
     Raises:
@@ -120,19 +126,64 @@ def measure(
     """
     reach, info = _reach(search_ms), probe(path)
     model = load_model(locate("sync"), choose(device))
-    run = _Pass(model, reach, FaceStream(create_detector(face_detector)), evidence)
-    stats = ReadStats()
-    run.go(path, info, audio_track, stats, progress)
-    seen = run.seen(info, stats)
-    result = read_programme(seen, model, min_probability, stretches)
-    result = replace(
-        result,
-        file=str(path),
-        search_ms=search_ms,
-        audio_track=audio_track,
-        warnings=(*result.warnings, *stats.warnings),
-    )
-    return Measurement(result, run.evidence() if evidence else None)
+    source = _Source(path, info, audio_track)
+    detector = create_detector(face_detector)
+
+    def answer(run: _Pass, spans: Sequence[Span] | None) -> OffsetResult:
+        found = read_programme(run.seen(info), model, min_probability, spans or stretches)
+        return replace(
+            found,
+            file=str(path),
+            search_ms=search_ms,
+            audio_track=audio_track,
+            warnings=(*found.warnings, *run.warnings),
+        )
+
+    if quick:
+        run = _Pass(model, reach, detector, evidence)
+        sampled = _sampled(run, source, answer, progress)
+        if sampled is not None:
+            return Measurement(sampled, run.evidence() if evidence else None)
+    run = _Pass(model, reach, detector, evidence)
+    run.go(source, progress)
+    return Measurement(answer(run, None), run.evidence() if evidence else None)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The file that is measured."""
+
+    path: str | Path
+    info: MediaInfo
+    audio_track: int
+
+
+def _sampled(
+    run: _Pass,
+    source: _Source,
+    answer: Callable[[_Pass, Sequence[Span]], OffsetResult],
+    progress: Progress | None,
+) -> SampledResult | None:
+    """Read windows until they are enough; None where all of the programme has to be read."""
+    left = 1.0
+    for windows in sampling_rounds(source.info):
+        before = len(run.read_spans)
+        for number, span in enumerate(windows):
+            try:
+                run.go(source, None, span)
+            except UnreadableMedia:
+                # Not every file can be read from the middle.
+                return None
+            if progress is not None:
+                progress(1 - left + left / 2 * (number + 1) / len(windows))
+        left /= 2
+        if len(run.read_spans) == before:
+            return None
+        spans = sorted(run.read_spans)
+        found = answer(run, spans)
+        if is_enough(found):
+            return as_sampled(found, spans)
+    return None
 
 
 @dataclass
@@ -141,37 +192,53 @@ class _Pass:
 
     model: LoadedModel
     reach: int
-    faces: FaceStream
+    detector: FaceDetector
     keep_pictures: bool
     spans: dict[int, TrackSpan] = field(default_factory=dict)
     tracks: dict[int, LagEvidence] = field(default_factory=dict)
     thumbnails: list[tuple[float, NDArray[np.uint8], int]] = field(default_factory=list)
+    read_spans: list[Span] = field(default_factory=list)
+    met: FaceStats = field(default_factory=FaceStats)
+    warnings: tuple[str, ...] = ()
+    damaged: int = 0
     loudness: float = 0.0
 
-    def go(
-        self,
-        path: str | Path,
-        info: MediaInfo,
-        audio_track: int,
-        stats: ReadStats,
-        progress: Progress | None,
-    ) -> None:
-        """Read the whole file."""
+    def __post_init__(self) -> None:
+        self.faces = FaceStream(self.detector)
+
+    def go(self, source: _Source, progress: Progress | None, span: Span | None = None) -> None:
+        """Read the whole file, or one more window of it."""
+        stats = ReadStats()
+        self.faces = FaceStream(self.detector)
         stream = SyncStream(self.model, self.reach)
-        with closing(ahead(read(path, audio_track=audio_track, stats=stats))) as items:
+        reading = read(source.path, audio_track=source.audio_track, span_s=span, stats=stats)
+        with closing(ahead(reading)) as items:
             for item in items:
                 if isinstance(item, AudioBlock):
                     level = float(np.sqrt(np.mean(item.samples**2)))
                     self.loudness = max(self.loudness, level)
                     stream.push_sound(item)
+                elif span is not None and self._was_read(item.pts_s):
+                    return
                 else:
                     self._picture(item, stream)
-                    tell_time(progress, item.pts_s, info.duration_s)
+                    tell_time(progress, item.pts_s, source.info.duration_s)
         for chunk in self.faces.close():
             self._chunk(chunk, stream)
-        self.tracks = stream.close()
+        self.tracks |= stream.close()
+        self.met = self.met.plus(self.faces.stats)
+        if span is None:
+            self.warnings = stats.warnings
+        elif stats.video_start_s is not None and stats.video_end_s is not None:
+            self.read_spans.append((stats.video_start_s, stats.video_end_s))
+            self.damaged += stats.corrupt_packets
+            self.warnings = ReadStats(corrupt_packets=self.damaged).warnings
 
-    def seen(self, info: MediaInfo, stats: ReadStats) -> Seen:
+    def _was_read(self, pts_s: float) -> bool:
+        """Whether a window leads to a key frame that another one began with."""
+        return any(start_s <= pts_s <= end_s for start_s, end_s in self.read_spans)
+
+    def seen(self, info: MediaInfo) -> Seen:
         """Everything that the reading of the evidence needs to know."""
         rate = info.video.frame_rate if info.video else None
         return Seen(
@@ -179,7 +246,7 @@ class _Pass:
             spans=self.spans,
             frame_rate=float(rate) if rate else None,
             duration_s=info.duration_s,
-            faces=self.faces.stats,
+            faces=self.met,
             loudness=self.loudness,
             reach=self.reach,
         )
@@ -208,6 +275,8 @@ class _Pass:
         stream.forget_sound(frame.pts_s - self.faces.delay_s)
 
     def _chunk(self, chunk: TrackChunk, stream: SyncStream) -> None:
+        # Every window counts its tracks from 0.
+        chunk = replace(chunk, track=chunk.track + self.met.tracks)
         if len(chunk.pts_s):
             self.spans.setdefault(chunk.track, TrackSpan()).add(chunk)
         stream.push_faces(chunk)

@@ -23,6 +23,7 @@ EPILOG = """[bold]Examples[/]
 [cyan]lipsync detect-offset clip.mp4[/]
 [cyan]lipsync detect-offset --plot evidence.png -v clip.mp4[/]
 [cyan]lipsync detect-offset --export markers.edl programme.mov[/]
+[cyan]lipsync detect-offset --quick feature.mkv[/]
 [cyan]lipsync detect-offset --json --jobs 4 --recursive rushes/ > offsets.ndjson[/]
 [cyan]lipsync detect-offset --tolerance ebu master.mxf || echo "out of tolerance, or worse"[/]
 
@@ -38,6 +39,7 @@ class Measure:
     plots: Mapping[Path, Path] = field(default_factory=dict)
     overwrite: bool = False
     export: Path | None = None
+    quick: bool = False
 
     def __call__(self, path: Path, progress: batch.Progress | None) -> OffsetResult:
         from lipsync_cli.media.output import check_target
@@ -56,9 +58,8 @@ class Measure:
     ) -> OffsetResult:
         from lipsync_cli.detect import measure
 
-        measurement = measure(
-            path, evidence=plot is not None, progress=progress, **asdict(self.how)
-        )
+        options = {**asdict(self.how), **({"quick": True} if self.quick else {})}
+        measurement = measure(path, evidence=plot is not None, progress=progress, **options)
         if plot is not None:
             from lipsync_cli.plot import save_evidence
 
@@ -125,6 +126,7 @@ def detect_offset(
     search_ms: options.SearchMs = 1500.0,
     audio_track: options.AudioTrack = 0,
     min_probability: options.MinProbability = 0.9,
+    quick: options.Quick = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     recursive: options.Recursive = False,
@@ -148,7 +150,7 @@ def detect_offset(
     report = Report(as_json=as_json, quiet=quiet, verbose=verbose)
     paths = inputs.collect(files or [], files_from, recursive=recursive)
     check_export(paths, export)
-    job = Measure(how, plots_of(paths, plot), overwrite, export)
+    job = Measure(how, plots_of(paths, plot), overwrite, export, quick)
     plan = batch.Plan(jobs, fail_fast, Setup(threads, weights, report.verbose))
     raise typer.Exit(batch.run(paths, job, Show(report, tolerance), report, plan))
 

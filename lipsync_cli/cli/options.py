@@ -159,6 +159,14 @@ MinProbability = Annotated[
         min=0.0, max=1.0, metavar="P", help="Below this the answer is [yellow]cannot tell[/]."
     ),
 ]
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        metavar="",
+        help="Read windows of a long programme, until the interval is at most 80 ms wide.",
+    ),
+]
 
 FaceDetector = Annotated[
     str,

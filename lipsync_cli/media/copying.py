@@ -30,6 +30,7 @@ def audio_streams(
 
     Raises:
         MissingStream: there is no picture, no sound, or no such track.
+        UnreadableMedia: one of them is in an unknown format.
     """
     if main_video(source) is None:
         raise MissingStream("has no picture to be in sync with", path=path)
@@ -41,7 +42,17 @@ def audio_streams(
         raise MissingStream(
             f"has no audio track {wrong[0]}", path=path, hint=f"it has 0 to {len(audio) - 1}"
         )
-    return [audio[k] for k in (range(len(audio)) if tracks is None else tracks)]
+    moved = [audio[k] for k in (range(len(audio)) if tracks is None else tracks)]
+    for stream in moved:
+        # PyAV leaves it out for a format that it does not know, whatever its annotation says.
+        context: Any = stream.codec_context
+        if context is None:
+            raise UnreadableMedia(
+                f"the format of its audio stream {stream.index} is not known here",
+                path=path,
+                hint="convert the sound first",
+            )
+    return moved
 
 
 def read_packets(
@@ -71,6 +82,13 @@ def read_packets(
     except av.error.FFmpegError as error:
         raise UnreadableMedia(
             f"damaged near byte {position}: {error.strerror}",
+            path=path,
+            hint="copy or download it again",
+        ) from error
+    except IndexError as error:
+        # Damage that looks like a new stream; PyAV fails on it when it comes up.
+        raise UnreadableMedia(
+            f"damaged near byte {position}: it goes on with streams that it does not announce",
             path=path,
             hint="copy or download it again",
         ) from error

@@ -8,18 +8,17 @@ import signal
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
-from lipsync_cli.errors import OutputError
+from lipsync_cli.errors import MediaNotFound, OutputError
+from lipsync_cli.media.temporary import head_of_names, temporary_beside
 
 TERMINATED = 143
 # What a full disk, a used-up quota and a file over its size limit say.
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# Longest name that every usual file system takes, in bytes.
-_NAME_BYTES = 255
 
 
 @contextmanager
@@ -28,28 +27,27 @@ def atomic(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
 
     The temporary file is synced to disk before the rename. It is removed when the block
     raises anything, Ctrl-C and (in the main thread) SIGTERM included; SIGTERM leaves as
-    SystemExit(143). A replaced file keeps its permissions; a symbolic link stays one.
+    SystemExit(143). What a killed process left behind is removed by the next one that writes
+    the same file. A replaced file keeps its permissions; a symbolic link stays one.
 
     Raises:
         OutputError: `path` exists and may not be overwritten, is no regular file, its
-            folder is missing or cannot be written to, or the disk is full.
+            folder is missing, vanishes or cannot be written to, or the disk is full.
     """
     target = check_target(path, overwrite=overwrite)
-    with _sigterm_as_exit():
-        temporary = _create_beside(target)
-        try:
-            with naming_full_disk(target):
-                yield temporary
-                _sync(temporary)
-                _take_over_owner(target, temporary)
-            if not overwrite:
-                _refuse_existing(target)
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        _sync_folder(target.parent)
+    with (
+        _sigterm_as_exit(),
+        _claimed(target) as (temporary, claim),
+        naming_full_disk(target),
+        _naming_lost_folder(target),
+    ):
+        yield temporary
+        _sync(temporary)
+        _take_over_owner(target, temporary)
+        # Windows renames no file that is open.
+        claim.close()
+        _give_name(temporary, target, overwrite=overwrite)
+    _sync_folder(target.parent)
 
 
 def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
@@ -92,22 +90,59 @@ def _refuse_existing(target: Path) -> None:
         )
 
 
-def _create_beside(target: Path) -> Path:
-    ending = f".{os.getpid()}.part{target.suffix}"
-    room = _NAME_BYTES - len(os.fsencode(ending)) - 1
-    stem = os.fsencode(target.stem)[:room].decode(errors="ignore")
-    temporary = target.with_name(f".{stem}{ending}")
+def _give_name(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    """Rename; without `overwrite` a file that appeared meanwhile is never replaced."""
+    if overwrite:
+        os.replace(temporary, target)
+        return
     try:
-        with naming_full_disk(target):
-            # What a killed process of the same number left behind is nobody's any more.
-            temporary.open("wb").close()
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written to its folder: {error.strerror}",
-            path=target,
-            hint="check the permissions or choose another folder",
-        ) from error
-    return temporary
+        # Unlike a rename, a link refuses a name that is taken, whoever was a moment faster.
+        os.link(temporary, target)
+    except FileExistsError:
+        _refuse_existing(target)
+        raise
+    except (OSError, NotImplementedError, AttributeError):
+        # Not all file systems have links.
+        _refuse_existing(target)
+        os.replace(temporary, target)
+
+
+@contextmanager
+def _naming_lost_folder(target: Path) -> Iterator[None]:
+    """Say so where the folder, or the unfinished file in it, was removed meanwhile."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _lost(target) from error
+    except MediaNotFound as error:
+        lost = error.path is not None and Path(error.path).parent == target.parent
+        if not (lost and Path(error.path or "").name.startswith(head_of_names(target))):
+            raise
+        raise _lost(target) from error
+
+
+def _lost(target: Path) -> OutputError:
+    return OutputError(
+        "its folder, or the unfinished file in it, was removed while it was written",
+        path=target,
+        hint="name a folder that stays",
+    )
+
+
+@contextmanager
+def _claimed(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """`temporary_beside`, with errors of its making that name the target."""
+    with ExitStack() as stack:
+        try:
+            with naming_full_disk(target):
+                made = stack.enter_context(temporary_beside(target))
+        except OSError as error:
+            raise OutputError(
+                f"cannot be written to its folder: {error.strerror}",
+                path=target,
+                hint="check the permissions or choose another folder",
+            ) from error
+        yield made
 
 
 def _take_over_owner(target: Path, temporary: Path) -> None:

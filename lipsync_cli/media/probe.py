@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -30,6 +31,9 @@ _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.
 # Box types that open an MP4 or QuickTime file.
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _FIRST_FRAME_PACKETS = 100
+# Whatever a file says: nothing of the network, and no file that it names in its place.
+_LOCAL = {"protocol_whitelist": "file"}
+_PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "imf"})
 
 
 class Orientation(NamedTuple):
@@ -107,15 +111,24 @@ def probe(path: str | Path) -> MediaInfo:
 
     Decodes the first picture, because the rotation comes with it.
 
+    A file that has not changed since is not read again.
+
     Raises:
         MediaNotFound: there is no such file.
         UnreadableMedia: a folder, an empty file, or nothing that FFmpeg understands.
     """
+    _check_readable(Path(path))
+    state = os.stat(path)
+    return _probe(Path(path), (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=32)
+def _probe(path: Path, version: tuple[int, ...]) -> MediaInfo:
     with open_media(path) as container:
         video = main_video(container)
         rotation = 0 if video is None else _first_orientation(container, video).rotation
         return MediaInfo(
-            path=Path(path),
+            path=path,
             container=container.format.name,
             duration_s=container_duration_s(container),
             size_bytes=os.stat(path).st_size,
@@ -136,10 +149,18 @@ def open_media(path: str | Path) -> Iterator[InputContainer]:
     _check_readable(Path(path))
     try:
         # The protocol keeps FFmpeg from taking "12:30.mp4" for an address.
-        container = av.open(f"file:{os.fspath(path)}", metadata_errors="replace")
+        container = av.open(
+            f"file:{os.fspath(path)}", options=_LOCAL.copy(), metadata_errors="replace"
+        )
     except av.error.FFmpegError as error:
         raise _unreadable(Path(path), error) from error
     with container:
+        if container.format.name in _PLAYLISTS:
+            raise UnreadableMedia(
+                "this is a playlist, not a media file",
+                path=path,
+                hint="name the files that it lists",
+            )
         if not len(container.streams):
             raise UnreadableMedia(
                 "holds no picture and no sound",
@@ -236,7 +257,8 @@ def _first_orientation(container: InputContainer, video: VideoStream) -> Orienta
                 return orientation_of(frame)
             if packets >= _FIRST_FRAME_PACKETS:
                 break
-    except av.error.FFmpegError:
+    except (av.error.FFmpegError, IndexError):
+        # The latter where damage looks like a new stream.
         pass
     return Orientation()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,6 +31,8 @@ _COMPLETE_SLACK_S = 1.0
 _RESTARTING = frozenset({"mpegts", "mpeg"})
 # A leap of the decoding time by more than this is a restarted clock, as in ffmpeg's own tool.
 _RESTART_S = 10.0
+# Picture and sound of one moment lie no further apart in a file than this.
+_INTERLEAVING_S = 2.0
 
 
 @dataclass
@@ -90,6 +93,7 @@ def read(
     video: bool = True,
     audio: bool = True,
     max_height: int = 1080,
+    span_s: tuple[float, float] | None = None,
     stats: ReadStats | None = None,
 ) -> Generator[VideoFrame | AudioBlock, None, None]:
     """Decode picture and sound in one pass, in the order in which the file holds them.
@@ -103,6 +107,8 @@ def read(
             1 / max_rate seconds: 60 Hz becomes 30, 50 becomes 25, 30 and 25 stay.
         video, audio: what to read.
         max_height: shorter side of the grey image in px; larger pictures are shrunk.
+        span_s: (start, end) in seconds of a part; as much is read from the key frame nearest to
+            its start that the format leads to, and nothing before that is decoded.
         stats: filled while reading.
 
     Raises:
@@ -116,16 +122,33 @@ def read(
         sound = _audio_stream(container, path, audio_track) if audio else None
         _discard_all_but(container, pictures, sound)
         pipe = _Pipe(pictures, sound, max_rate, max_height, stats)
+        if span_s is not None:
+            _seek(container, span_s[0], path)
+            pipe.length_s = span_s[1] - span_s[0]
         try:
             yield from pipe.run(container)
         except av.error.FFmpegError as error:
             raise UnreadableMedia(
                 f"decoding failed: {error.strerror or error}", path=path, hint="convert it first"
             ) from error
-    if video and not stats.video_frames:
+    if video and span_s is None and not stats.video_frames:
         raise UnreadableMedia(
             "none of its pictures could be decoded", path=path, hint="check that it plays"
         )
+
+
+def _seek(container: InputContainer, start_s: float, path: str | Path) -> None:
+    """Go to the last key frame of the picture at or before a time."""
+    stream = main_video(container)
+    if stream is None or stream.time_base is None:
+        container.seek(round(start_s * 1e6))
+        return
+    try:
+        container.seek(round(start_s / stream.time_base), stream=stream)
+    except av.error.FFmpegError as error:
+        raise UnreadableMedia(
+            "cannot be read from the middle", path=path, hint="read all of it"
+        ) from error
 
 
 def _discard_all_but(container: InputContainer, *wanted: Stream | None) -> None:
@@ -184,6 +207,7 @@ class _Pipe:
     ) -> None:
         self._streams = [s for s in (video, audio) if s is not None]
         self._stats = stats
+        self.length_s = math.inf
         self._video = self._audio = None
         if video is not None:
             stats.video_duration_s = stream_seconds(video, video.duration) or stats.duration_s
@@ -197,11 +221,26 @@ class _Pipe:
         clock = Clock(container)
         for packet in self._packets(container):
             clock.correct(packet)
-            yield from self._frames(packet.decode)
+            over_s = self._over_s(packet)
+            if over_s > _INTERLEAVING_S:
+                break
+            if over_s <= 0:
+                yield from self._frames(packet.decode)
         for stream in self._streams:
             yield from self._frames(stream.decode)
         if self._audio is not None:
             yield from self._sound(self._audio.flush())
+
+    def _over_s(self, packet: Packet[Any]) -> float:
+        """By how much a packet comes after the end of what is read; unknown times never do."""
+        if math.isinf(self.length_s) or packet.dts is None or packet.time_base is None:
+            return -math.inf
+        first = self._stats.audio_start_s if self._video is None else self._video.first_s
+        return (
+            -math.inf
+            if first is None
+            else float(packet.dts * packet.time_base) - first - self.length_s
+        )
 
     def _packets(self, container: InputContainer) -> Iterator[Packet[Any]]:
         """All packets that hold data; reading goes on behind damaged places."""

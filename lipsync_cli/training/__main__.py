@@ -7,10 +7,10 @@ import sys
 import typer
 
 from lipsync_cli.errors import LipsyncError
-from lipsync_cli.training.commands import detector, dub, expert, pack, sync
+from lipsync_cli.training.commands import detector, dub, expert, pack, speed, sync
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-for group in (sync, pack, expert, detector, dub):
+for group in (sync, pack, expert, detector, dub, speed):
     app.add_typer(group.app)
 
 
