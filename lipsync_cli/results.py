@@ -210,6 +210,10 @@ class DubResult:
             asked for.
         offset_ms_after, interval_ms_after, probability_after: measured on the written file,
             as in OffsetResult.
+        kept_s: seconds of the speech in which most of the old lips stay, by reason: "lost" (the
+            face is not in view), "turned" (too far aside), "covered", "silent" (the speech
+            pauses, and the mouth rests as it was filmed).
+        sheet: the picture of the evidence that was written.
     """
 
     file: str
@@ -225,6 +229,8 @@ class DubResult:
     interval_ms_after: tuple[float, float] | None = None
     probability_after: float | None = None
     warnings: tuple[str, ...] = ()
+    kept_s: Mapping[str, float] = field(default_factory=dict)
+    sheet: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return _record(self, ok=True)

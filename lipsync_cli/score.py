@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipsync_cli.errors import InputError
-from lipsync_cli.media.probe import probe
 from lipsync_cli.progress import Progress, part_of
 from lipsync_cli.results import ScoreResult
 from lipsync_cli.scoring.lse_options import LseOptions
@@ -87,6 +86,8 @@ def examine(
         WeightsError, DependencyError: the tool is not complete.
         UsageError: an option is out of range.
     """
+    from lipsync_cli.media.probe import probe
+
     # A bad file answers at once, not after the seconds that the models take to load.
     probe(path)
     path, syncnet = Path(path), _syncnet(options)

@@ -29,6 +29,7 @@ def _single_thread() -> None:
 def _no_user_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # What a developer has imported must not decide a test.
     monkeypatch.setenv("LIPSYNC_STORE", str(tmp_path / "no store"))
+    monkeypatch.setenv("LIPSYNC_CACHE", str(tmp_path / "no cache"))
 
 
 @pytest.fixture(scope="session")

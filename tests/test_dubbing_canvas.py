@@ -20,7 +20,7 @@ from lipsync_cli.dubbing.canvas import (
     transfer,
 )
 from lipsync_cli.dubbing.colour import colour_of
-from lipsync_cli.dubbing.warp import inverse
+from lipsync_cli.dubbing.warp import blur, inverse
 from lipsync_cli.media.planes import sample_layout, samples
 from lipsync_cli.media.probe import Orientation
 from lipsync_cli.media.upright import Upright
@@ -187,6 +187,33 @@ def test_upright_places_are_found_in_coded_pictures(
     found = [float((each * seen).sum() / seen.sum()) for each in (column, row)]
     # The mouth lies in the middle, a little below.
     assert found == pytest.approx([47.5, 47.5 + 96 * 0.25 / 3.2], abs=0.25)
+
+
+@pytest.mark.parametrize("scale", [23, 30, 47])
+def test_detail_survives_the_way_to_another_picture(scale: float) -> None:
+    """Skin from one picture on a flat other one, half a px aside, where sampling blurs most."""
+    upright, face = Upright((160, 160)), face_at(80, 80, scale)
+    grain, flat = noise(160, 160, "gray"), noise(160, 160, "gray")
+    soft = blur(np.random.default_rng(1).normal(0, 1, (160, 160)).astype(np.float32), 0.8)
+    samples(grain)[0][:], samples(flat)[0][:] = np.clip(128 + 90 * soft, 0, 255), 128
+    taken = cut_canvas(grain, face_place(face, upright))
+    onto = cut_canvas(flat, face_place(face + 0.5, upright))
+    pasted = paste_canvas(flat, onto, onto.with_planes(taken.planes), disc(onto.side, 0.9))
+
+    def sharpness(picture: av.VideoFrame) -> float:
+        luma = contents(picture)[0][70:95, 65:95].astype(np.float32)
+        return float(np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma)).mean())
+
+    assert 0.96 < sharpness(pasted) / sharpness(grain) < 1.04
+
+
+def test_squares_are_finer_than_the_face_and_of_few_sizes() -> None:
+    picture, upright = noise(64, 48, "gray"), Upright((64, 48))
+    canvases = [cut_canvas(picture, face_place(face_at(30, 20, s), upright)) for s in range(9, 190)]
+    assert len({canvas.side for canvas in canvases}) == 8
+    assert min(canvas.zoom for canvas in canvases) == pytest.approx(1.25, abs=0.02)
+    huge = cut_canvas(picture, face_place(face_at(30, 20, 400), upright))
+    assert huge.side == 768 and huge.zoom == pytest.approx(0.6)
 
 
 def test_faces_at_the_edge_of_the_picture() -> None:

@@ -14,7 +14,15 @@ from test_dubbing_canvas import face_at, noise
 from lipsync_cli.dubbing.canvas import REACH, RISE, Canvas, cut_canvas, face_place, paste_canvas
 from lipsync_cli.dubbing.compose import Look, blend
 from lipsync_cli.dubbing.gate import Gate, eased, turned_deg
-from lipsync_cli.dubbing.mask import LIPS, LOWER_FACE, Polar, face_mask, points_at, polar_at
+from lipsync_cli.dubbing.mask import (
+    LIPS,
+    LOWER_FACE,
+    Polar,
+    face_mask,
+    points_at,
+    polar_at,
+    soft_step,
+)
 from lipsync_cli.dubbing.ring import RingMatch
 from lipsync_cli.dubbing.seam import Seam
 from lipsync_cli.dubbing.warp import blur
@@ -66,6 +74,23 @@ def test_mask_is_narrower_on_the_far_cheek() -> None:
     np.testing.assert_allclose(right, left[:, ::-1], atol=1e-6)
     rows = right[SIDE // 2 + 12]
     assert rows[SIDE // 2 :].sum() < 0.75 * rows[: SIDE // 2].sum()
+
+
+def test_large_masks_are_small_ones_enlarged() -> None:
+    large = face_mask(768, FACE)
+    apart = np.abs(large - polar_mask(768))
+    assert apart.max() < 0.02 and apart.mean() < 2e-3
+    assert not large[polar_at(*grid_of(768), 0, LOWER_FACE).radius > 1.01].any()
+
+
+def polar_mask(side: int) -> Floats:
+    radius = polar_at(*grid_of(side), 0, LOWER_FACE).radius
+    return soft_step((1 - radius) * LOWER_FACE.reach / LOWER_FACE.feather)
+
+
+def grid_of(side: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    y, x = (np.mgrid[:side, :side] + 0.5) * (REACH / side) - REACH / 2
+    return x, y - RISE
 
 
 def test_places_on_rays_are_where_the_mask_says() -> None:

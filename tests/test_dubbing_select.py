@@ -187,11 +187,12 @@ def test_joins_are_dissolved_between_runs_that_go_on() -> None:
     units = some_units([20, 100])
     planted = np.concatenate([np.arange(30, 40), np.arange(80, 90)])
     found = select(units, asking_for(units, planted), weights=PLAIN)
-    np.testing.assert_allclose(found.share[8:12], [0.2, 0.4, 0.4, 0.2], atol=1e-6)
-    assert found.share.sum() == pytest.approx(1.2)
-    np.testing.assert_allclose(found.mixed_pts_s[8:12], units.pts_s[[78, 79, 40, 41]])
+    near = np.array([1, 2, 3, 3, 2, 1]) / 7
+    np.testing.assert_allclose(found.share[7:13], near, atol=1e-6)
+    assert found.share.sum() == pytest.approx(12 / 7)
+    np.testing.assert_allclose(found.mixed_pts_s[7:13], units.pts_s[[77, 78, 79, 40, 41, 42]])
     wanted = found.wanted_s(0)
-    assert np.isin(found.mixed_pts_s[8:12], wanted).all() and (np.diff(wanted) > 0).all()
+    assert np.isin(found.mixed_pts_s[7:13], wanted).all() and (np.diff(wanted) > 0).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -237,7 +238,7 @@ def test_more_footage_never_covers_less() -> None:
         values.append(found.value)
         lacking.append(found.lacking)
     assert values == sorted(values) and lacking == sorted(lacking, reverse=True)
-    assert values[0] < 0.1 and values[-1] > 0.95
+    assert values[0] < 0.25 and values[-1] > 0.95
     assert lacking[0] > 0.9 and lacking[-1] == 0
 
 
@@ -258,4 +259,4 @@ def test_coverage_says_why_and_what_would_help() -> None:
     assert reason is not None and "no frame can be used" in reason
     silent = np.ones(50, np.bool_)
     assert found(units, asking_for(units, np.arange(100, 150), silent))[0] is None
-    assert 0 < expected(0.35, 0.55) < 0.5 < expected(0.5, 0.55) < 1 == expected(0.6, 0.55)
+    assert 0 < expected(0.2, 0.55) < 0.5 < expected(0.45, 0.55) < 1 == expected(0.75, 0.55)

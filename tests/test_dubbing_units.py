@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from conftest import ClipFactory
 
 from lipsync_cli.dubbing import footage_cache
 from lipsync_cli.dubbing.footage import FaceTrack, Footage, scan
-from lipsync_cli.dubbing.footage_cache import cached_scan
+from lipsync_cli.dubbing.footage_cache import cached_scan, load, prune, save
+from lipsync_cli.dubbing.job import Job
 from lipsync_cli.dubbing.looks import LOOKS, POSE, looks, poses, thumbnails
+from lipsync_cli.dubbing.options import DubOptions
 from lipsync_cli.dubbing.people import Person, choose_person, matching, people
 from lipsync_cli.dubbing.speech import LEVEL_RATE, LoudnessMeter, Speech, hear, resting
 from lipsync_cli.dubbing.units import collect, frame_step_s
@@ -285,6 +288,35 @@ def test_footage_is_looked_at_once(
     cached_scan(talking, model, kept, model_id="m")
     assert looked == [talking] * 3
     assert not list(kept.glob("*.part"))
+    # A file where the folder should be: nothing is kept, and nothing fails.
+    assert cached_scan(talking, model, copy, model_id="m").tracks
+    assert looked == [talking] * 4
+
+
+def test_the_next_dub_of_a_video_does_not_look_again(
+    talking: Path, model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+
+    def counted(path: Path, *args: object, **kwargs: object) -> Footage:
+        looked.append(path)
+        return footage_of(a_track(np.arange(30) / FPS))
+
+    monkeypatch.setattr(footage_cache, "scan", counted)
+    for name in ("french.mp4", "spanish.mp4"):
+        options = DubOptions(cache=tmp_path / "kept")
+        Job(talking, talking, tmp_path / name, options, False, None).scan(talking, model)
+    assert looked == [talking]
+
+
+def test_findings_that_were_not_read_for_longest_go_first(tmp_path: Path) -> None:
+    records = [tmp_path / f"{name}.npz" for name in "abcd"]
+    for age, record in enumerate(records):
+        save(footage_of(a_track(np.arange(30) / FPS)), record)
+        os.utime(record, (1000 - age, 1000 - age))
+    assert load(records[3]) is not None  # the oldest, but just read
+    prune(tmp_path, 3 * records[0].stat().st_size)
+    assert [record.exists() for record in records] == [True, True, False, True]
 
 
 class _BrightnessJudge:

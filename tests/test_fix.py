@@ -242,6 +242,22 @@ def test_parts_are_moved_only_when_that_is_allowed(copy: Path) -> None:
     assert leads_ms(Path(result.output)) - leads_ms(copy) == pytest.approx(expected, abs=1)
 
 
+def test_drift_that_leaves_the_search_range_is_pointed_out(copy: Path) -> None:
+    warning = "the offset runs out of the search range: widen --search-ms"
+    result = fix_sync(copy, measured=replace(DRIFTING, warnings=(warning,)), dry_run=True)
+    assert warning in result.warnings
+
+
+@pytest.mark.parametrize("measured", [DRIFTING, STEPPING], ids=["drift", "steps"])
+def test_containers_that_cannot_hold_the_repair(copy: Path, measured: OffsetResult) -> None:
+    """WebM holds neither H.264 nor AAC: said before anything is written."""
+    target = copy.with_name("talk.webm")
+    with pytest.raises(OutputError, match="cannot hold the streams") as caught:
+        fix_sync(copy, measured=measured, piecewise=True, output=target)
+    assert ".mkv" in str(caught.value.hint)
+    assert os.listdir(copy.parent) == ["talk.mp4"]
+
+
 def test_small_changes_everywhere_are_in_sync(copy: Path) -> None:
     parts = tuple(replace(s, offset_ms=s.offset_ms and s.offset_ms / 10) for s in STEPPING.segments)
     steady = replace(STEPPING, offset_ms=3.0, segments=parts)
@@ -405,7 +421,7 @@ def test_wrong_result_is_deleted(copy: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi", ".mxf"])
 def test_full_disk_leaves_nothing(suffix: str, clip: ClipFactory, tmp_path: Path) -> None:
     source = Path(shutil.copy(clip(suffix), tmp_path / f"talk{suffix}"))
     limit = source.stat().st_size // 2
@@ -431,15 +447,17 @@ def test_full_disk_leaves_nothing(suffix: str, clip: ClipFactory, tmp_path: Path
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-def test_terminated_while_copying(copy: Path) -> None:
+@pytest.mark.parametrize("method", ["timestamps", "samples"])
+def test_terminated_while_copying(copy: Path, method: str) -> None:
     code = (
         "import os, signal, sys\n"
         "from lipsync_cli.fix import fix_sync\n"
         "def stop(done):\n"
         "    done > 0.4 and os.kill(os.getpid(), signal.SIGTERM)\n"
-        "fix_sync(sys.argv[1], offset_ms=120, progress=stop)\n"
+        "fix_sync(sys.argv[1], offset_ms=120, method=sys.argv[2], progress=stop)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(copy)], capture_output=True)
+    command = [sys.executable, "-c", code, str(copy), method]
+    done = subprocess.run(command, capture_output=True)
     assert done.returncode == 128 + signal.SIGTERM
     assert done.stderr == b""
     assert os.listdir(copy.parent) == ["talk.mp4"]

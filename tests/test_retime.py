@@ -119,6 +119,53 @@ def test_naive_shift_of_mxf_would_lose_the_tail(clip: ClipFactory, tmp_path: Pat
     assert pictures(tmp_path / "ours.mxf") == pictures(source)
 
 
+@pytest.mark.parametrize("suffix", [".avi", ".mxf"])
+def test_tail_of_the_sound_is_kept(suffix: str, clip: ClipFactory, tmp_path: Path) -> None:
+    source = clip(suffix)
+    before = pcm(source)
+    cut = len(before) * 120 // 4000  # 120 ms of 4 s
+    retime_audio(source, tmp_path / f"late{suffix}", OffsetCurve.constant(120.0))
+    retime_audio(source, tmp_path / f"early{suffix}", OffsetCurve.constant(-120.0))
+    late, early = (pcm(tmp_path / f"{name}{suffix}") for name in ("late", "early"))
+    # MXF ends with its picture; elsewhere the sound may outlast it.
+    kept = before[:-cut] if suffix == ".mxf" else before
+    assert late == bytes(cut) + kept
+    assert early == before[cut:] + bytes(cut)
+
+
+@pytest.mark.parametrize(
+    ("vcodec", "code"), [("mpeg4", "XVID"), ("mpeg4", "DIVX"), ("libx264", "X264")]
+)
+def test_four_letter_code_of_avi(vcodec: str, code: str, clip: ClipFactory, tmp_path: Path) -> None:
+    """Players choose their decoder by it; a template alone falls back on FMP4 and H264."""
+    source, target = tmp_path / "talk.avi", tmp_path / "out.avi"
+    copy_with_code(clip(".avi", vcodec=vcodec), source, code)
+    assert code_of(source) == code
+    retime_audio(source, target, OffsetCurve.constant(80.0))
+    assert code_of(target) == code
+    assert payloads(target)["video", 0] == payloads(source)["video", 0]
+    # Another kind of file has codes of its own.
+    other = clip(".mkv", vcodec="mpeg4", acodec="pcm_s16le", bframes=0)
+    retime_audio(other, tmp_path / "other.avi", OffsetCurve.constant(80.0))
+    assert code_of(tmp_path / "other.avi") == "FMP4"
+
+
+def copy_with_code(source: Path, target: Path, code: str) -> None:
+    with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
+        streams = [writer.add_stream_from_template(s, opaque=True) for s in reader.streams]
+        streams[0].codec_context.framerate = reader.streams.video[0].average_rate
+        streams[0].codec_context.codec_tag = code
+        for packet in reader.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream.index]
+                writer.mux(packet)
+
+
+def code_of(path: Path) -> str:
+    with av.open(str(path)) as container:
+        return str(container.streams.video[0].codec_context.codec_tag)
+
+
 def test_sound_that_has_no_encoder_is_named(
     clip: ClipFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

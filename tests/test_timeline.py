@@ -18,13 +18,13 @@ from lipsync_cli.plot import HEIGHT, WIDTH, draw_evidence
 from lipsync_cli.results import OffsetResult
 from lipsync_cli.scoring.tolerance import parse_tolerance
 from lipsync_cli.sync.calibration import Calibration
-from lipsync_cli.sync.evidence import LagEvidence, merged, offsets_ms
+from lipsync_cli.sync.evidence import PARTS, LagEvidence, merged, offsets_ms
 from lipsync_cli.sync.lag_path import most_probable_path
 from lipsync_cli.sync.programme import Seen, TrackSpan, read_programme
 from lipsync_cli.sync.timeline import find_timeline
 
 REACH = 150
-PICTURES, LOOKS = 25, 5
+PICTURES = 25
 
 Offset = Callable[[float], float]
 
@@ -51,17 +51,19 @@ def planted(
     spoken = [s for s in range(seconds) if not any(a <= s < b for a, b in silent)]
     rows = []
     for second in spoken:
-        truth = [offset_ms(second + (k + 0.5) / LOOKS) for k in range(LOOKS)]
+        truth = [offset_ms(second + (k + 0.5) / PARTS) for k in range(PARTS)]
         place = np.array(truth) + rng.normal(0, 12)
         if rng.random() < lies:
-            place = np.full(LOOKS, rng.uniform(-1500, 1500))
-        peak = np.exp(-0.5 * ((grid - place[:, None]) / 40) ** 2).mean(0)
-        rows.append(PICTURES * rng.uniform(0.12, 0.6) * peak + rng.normal(0, 0.25, len(grid)))
-    scores = np.array(rows, np.float32)
+            place = np.full(PARTS, rng.uniform(-1500, 1500))
+        peaks = np.exp(-0.5 * ((grid - place[:, None]) / 40) ** 2) / PARTS
+        loud, noise = PICTURES * rng.uniform(0.12, 0.6), 0.25 / PARTS**0.5
+        rows.append(loud * peaks + rng.normal(0, noise, peaks.shape))
+    parts = np.array(rows, np.float16).reshape(len(rows), PARTS, len(grid))
+    scores = parts.sum(1, dtype=np.float32)
     count = np.full(len(rows), PICTURES, np.float32)
     valid = np.full(scores.shape, PICTURES, np.uint8)
     start_s = np.array(spoken, np.float64)
-    return LagEvidence(start_s, scores, count, scores.astype(np.float16), valid, count)
+    return LagEvidence(start_s, scores, count, scores.astype(np.float16), valid, count, parts)
 
 
 def steps_at(levels: Mapping[float, float]) -> Offset:
@@ -94,13 +96,87 @@ def test_steps_are_found(levels: dict[float, float]) -> None:
     found = find_timeline(planted(steps_at(levels), 300), logits)
     assert found.pattern == "steps" and found.drift_ppm == 0
     truth = list(levels.items())
-    assert [step.time_s for step in found.steps] == pytest.approx([t for t, _ in truth[1:]], abs=1)
+    times_s = [t for t, _ in truth[1:]]
+    assert [step.time_s for step in found.steps] == pytest.approx(times_s, abs=0.55)
     assert all(
-        s.earliest_s - 0.5 < t < s.latest_s + 0.5
-        for s, (t, _) in zip(found.steps, truth[1:], strict=True)
+        s.earliest_s - 0.2 < t < s.latest_s + 0.2 and s.latest_s - s.earliest_s < 3
+        for s, t in zip(found.steps, times_s, strict=True)
     )
     sizes = np.diff([level for _, level in truth])
     assert [step.size_ms for step in found.steps] == pytest.approx(sizes, abs=8)
+
+
+@pytest.mark.parametrize("step_s", [50.2, 50.4, 50.6, 50.8])
+def test_parts_of_a_second_say_when_a_step_happened(step_s: float) -> None:
+    """Golden value: with evidence free of noise, the border of the parts at which it was put."""
+    grid = offsets_ms(REACH)
+    time_s = (np.arange(100 * PARTS) + 0.5) / PARTS
+    place_ms = np.where(time_s < step_s, -40.0, 120.0)
+    parts = 8 * np.exp(-0.5 * ((grid - place_ms[:, None]) / 30) ** 2)
+    parts = parts.reshape(100, PARTS, -1).astype(np.float16)
+    scores, count = parts.sum(1, dtype=np.float32), np.full(100, 25, np.float32)
+    valid = np.full(scores.shape, 25, np.uint8)
+    bins = (np.arange(100.0), scores, count, scores.astype(np.float16), valid, count)
+    (step,) = find_timeline(LagEvidence(*bins, parts), logits).steps
+    assert step.time_s == pytest.approx(step_s, abs=0.05)
+    assert (step.earliest_s, step.latest_s) == pytest.approx((step_s, step_s), abs=0.11)
+    # Without the parts, what is left is to choose a second.
+    (vague,) = find_timeline(LagEvidence(*bins, parts[:, :0]), logits).steps
+    assert vague.latest_s - vague.earliest_s >= 1
+    assert vague.earliest_s < step_s < vague.latest_s
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_short_clips(seed: int) -> None:
+    """Where a step leaves ten seconds or less on either side, it is no drift but a step."""
+    found = find_timeline(planted(steps_at({0: 0, 7.6: 160}), 16, lies=0.0, seed=seed), logits)
+    assert (found.pattern, found.drift_ppm) == ("steps", 0)
+    (step,) = found.steps
+    assert step.time_s == pytest.approx(7.6, abs=0.4)
+    assert step.size_ms == pytest.approx(160, abs=20)
+    assert find_timeline(planted(lambda t: 50, 14, seed=seed), logits).pattern == "constant"
+
+
+def test_steps_too_close_to_be_told_apart_are_one() -> None:
+    found = find_timeline(planted(steps_at({0: 0, 100.4: 120, 103.4: 260}), 200), logits)
+    assert found.pattern == "steps"
+    (step,) = found.steps
+    assert 100 < step.time_s < 104
+    assert step.size_ms == pytest.approx(260, abs=10)
+
+
+def test_wide_search_reads_the_same() -> None:
+    """Ten seconds on either side hold what one and a half hold, and more to be misled by."""
+    narrow = planted(steps_at({0: 40, 60.4: -90}), 120)
+    more = 1000 - REACH
+    noise = np.random.default_rng(1).normal(0, 0.11, (120, PARTS, 2 * 1000 + 1))
+    noise[:, :, more:-more] = narrow.parts
+    parts = noise.astype(np.float16)
+    scores = parts.sum(1, dtype=np.float32)
+    valid = np.full(scores.shape, PICTURES, np.uint8)
+    wide = replace(
+        narrow, scores=scores, cosine=scores.astype(np.float16), valid=valid, parts=parts
+    )
+    found, expected = (find_timeline(evidence, logits) for evidence in (wide, narrow))
+    assert found.pattern == expected.pattern == "steps"
+    assert found.levels_ms == pytest.approx(expected.levels_ms, abs=3)
+    assert found.steps[0].time_s == pytest.approx(expected.steps[0].time_s, abs=0.1)
+
+
+def test_music_between_speech_says_nothing() -> None:
+    whole = planted(steps_at({0: 30, 160: -90}), 240, seed=3)
+    music = (whole.start_s >= 100) & (whole.start_s < 140)
+    noise = np.random.default_rng(4).normal(0, 0.5, whole.parts.shape)
+    parts = np.where(music[:, None, None], noise, whole.parts).astype(np.float16)
+    whole = replace(whole, parts=parts, scores=parts.sum(1, dtype=np.float32))
+    result = answered(whole)
+    assert result.pattern == "steps"
+    (step,) = result.steps
+    assert step.time_s == pytest.approx(160, abs=0.5)
+    known = [(s.start_s, s.end_s, s.offset_ms) for s in result.segments if s.offset_ms is not None]
+    assert [offset_ms for *_, offset_ms in known] == pytest.approx([30, 30, -90], abs=8)
+    # The music is a stretch of its own, about which nothing is said.
+    assert known[0][1] == pytest.approx(100, abs=3) and known[1][0] == pytest.approx(140, abs=3)
 
 
 def test_drift_and_steps_and_silences_together() -> None:
@@ -144,6 +220,7 @@ def test_too_little_is_no_pattern() -> None:
         nothing.cosine,
         nothing.valid,
         nothing.frames,
+        nothing.parts * 0,
     )
     assert find_timeline(blank, logits).pattern is None
 

@@ -11,7 +11,6 @@ reason that may pass (a full disk, a share that is away) is tried again.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -195,6 +194,8 @@ def _started(distributed: Any, workers: int) -> Iterator[Any]:
 def _connected(distributed: Any, place: str) -> Any:
     address = place if _REMOTE.fullmatch(place) else _address_in(Path(place))
     try:
+        import asyncio
+
         asyncio.run(_greet(distributed, address))
         return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
     except Exception as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from lipsync_cli.cli import batch, dub_options, inputs, options, wording
-from lipsync_cli.cli.process import Setup
+from lipsync_cli.cli.process import Setup, user_cache
 from lipsync_cli.cli.report import Report
 from lipsync_cli.device import check_name
 from lipsync_cli.errors import UsageError
@@ -17,6 +17,7 @@ from lipsync_cli.text import printable
 EPILOG = """[bold]Examples[/]
 [cyan]lipsync dub clip.mp4 spanish.wav[/]  writes clip.dubbed.mp4 and measures its lips
 [cyan]lipsync dub --footage rushes.mp4 clip.mp4 retake.wav[/]  more of the same person to use
+[cyan]lipsync dub --sheet look.png clip.mp4 retake.wav[/]  and a picture of what changed
 [cyan]lipsync dub --engine wav2lip photo.jpg speech.mp3 -o out.mp4[/]  needs a generator: \
 lipsync weights import wav2lip_gan.pth
 
@@ -69,6 +70,9 @@ def dub(
     codec: dub_options.Codec = None,
     crf: dub_options.Crf = None,
     lossless: dub_options.Lossless = False,
+    max_height: dub_options.MaxHeight = None,
+    sheet: dub_options.Sheet = None,
+    cache: dub_options.KeepFindings = True,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     face_detector: options.FaceDetector = "own",
@@ -106,7 +110,9 @@ def dub(
             verify=verify,
             face_detector=face_detector,
             device=device,
-            video=EncoderOptions(codec=codec, crf=crf, lossless=lossless),
+            video=EncoderOptions(codec=codec, crf=crf, lossless=lossless, max_height=max_height),
+            sheet=sheet,
+            cache=user_cache() if cache else None,
         )
         return dub_video(path, speech, output, options=how, overwrite=overwrite, progress=progress)
 

@@ -68,8 +68,9 @@ Face = Annotated[
     str,
     typer.Option(
         metavar="WHO",
-        help="[cyan]speaker[/] of the original, [cyan]largest[/], or a number in order of "
-        "appearance, from 0.",
+        help="[cyan]speaker[/] of the original, [cyan]largest[/], a number in order of "
+        "appearance, from 0, or a place in the picture as [cyan]x,y,w,h[/] in pixels, also "
+        "with a time in seconds: [cyan]x,y,w,h@12.5[/].",
     ),
 ]
 KeepOriginal = Annotated[
@@ -87,6 +88,14 @@ AudioShift = Annotated[
 ]
 VerifyLips = Annotated[
     bool, typer.Option("--verify/--no-verify", metavar="", help="Measure the result's lips.")
+]
+KeepFindings = Annotated[
+    bool,
+    typer.Option(
+        "--cache/--no-cache",
+        metavar="",
+        help="Keep what was found in the video, so that the next dub of it need not look again.",
+    ),
 ]
 Start = Annotated[
     float | None,
@@ -141,5 +150,24 @@ Lossless = Annotated[
         metavar="",
         rich_help_panel=_PICTURE,
         help="Untouched pixels stay exactly as decoded.",
+    ),
+]
+MaxHeight = Annotated[
+    int | None,
+    typer.Option(
+        min=32,
+        metavar="N",
+        rich_help_panel=_PICTURE,
+        show_default=False,
+        help="Scale larger pictures down to so many rows; every pixel is encoded anew then.",
+    ),
+]
+Sheet = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=_PICTURE,
+        show_default=False,
+        help="Also draw source, dub and what changed beside each other, as .png or .jpg.",
     ),
 ]

@@ -8,7 +8,6 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ from lipsync_cli.cli import demo, detect_offset, dub, fix_sync, process, score, 
 from lipsync_cli.cli.report import Report
 from lipsync_cli.errors import LipsyncError, OutputError
 from lipsync_cli.media.output import NO_SPACE
+from lipsync_cli.text import printable
 
 EPILOG = """[bold]Start here[/]  [cyan]lipsync demo[/] makes a clip that is out of sync, measures \
 it and repairs it.
@@ -45,6 +45,11 @@ class _Commands(TyperGroup):
             Report().error(OutputError(f"the answer could not be written: {error.strerror}"))
             _forget_stdout()
             raise typer.Exit(OutputError.exit_code) from None
+        except Exception as error:
+            # A wrong option is shown back: what was typed must not steer the terminal.
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = printable(message)  # type: ignore[attr-defined]
+            raise
 
 
 def _forget_stdout() -> None:
@@ -86,6 +91,9 @@ def _show_version(wanted: bool) -> None:
 
 
 def _libraries() -> Iterator[str]:
+    # Half a tenth of a second, for --version only.
+    from importlib.metadata import PackageNotFoundError, version
+
     yield f"Python {platform.python_version()}"
     for name in _LIBRARIES:
         with suppress(PackageNotFoundError):

@@ -44,6 +44,29 @@ def user_store() -> Path | None:
         return None
 
 
+def user_cache() -> Path | None:
+    """Where findings about this user's footage lie: LIPSYNC_CACHE, or the usual cache folder.
+
+    None where the user has no home.
+    """
+    asked = os.environ.get("LIPSYNC_CACHE")
+    if asked:
+        return Path(asked)
+    try:
+        return _cache_folder(Path.home()) / "lipsync"
+    except RuntimeError:
+        return None
+
+
+def _cache_folder(home: Path) -> Path:
+    if sys.platform == "win32":
+        return _data_folder(home)
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return cache if cache.is_absolute() else home / ".cache"
+
+
 def _data_folder(home: Path) -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -160,5 +183,7 @@ def _log_to(handler: logging.Handler, verbose: int) -> None:
     if verbose >= 2:
         import av.logging
 
-        av.logging.set_level(av.logging.VERBOSE)
-        logging.getLogger("libav").handlers[:] = [handler]
+        # Printed by FFmpeg itself: a decoder that is closed while one of its threads waits for
+        # Python's logging never ends.
+        av.logging.set_libav_level(av.logging.VERBOSE)
+        av.logging.restore_default_callback()

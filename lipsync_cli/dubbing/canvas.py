@@ -22,8 +22,13 @@ Floats = npt.NDArray[np.float32]
 # Side of the square over the face's scale, and how far above the mouth its centre lies: from
 # the forehead to below the chin, cheeks included.
 REACH, RISE = 3.2, 0.25
-# More than enough for a mouth; larger faces lose nothing, see above.
-_MOST_PX, _LEAST_PX = 512, 64
+# Few sizes: faces of one shot, cut at any moment, then seldom have to be resampled once more.
+_SIDES = (64, 96, 128, 192, 256, 384, 512, 768)
+# Px of the square for one of the source. What is sampled twice, here and on the way back,
+# loses detail unless the square is finer than the picture.
+_FINER = 1.25
+# Below this magnification of areas what is put back is averaged instead of interpolated.
+_COARSE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +81,11 @@ class Canvas:
     def side(self) -> int:
         return self.place.side
 
+    @property
+    def zoom(self) -> float:
+        """Px of the square for one of the upright source, along a side."""
+        return float(np.sqrt(abs(np.linalg.det(self.place.matrix[:, :2]))))
+
     def to_bgr(self) -> Bytes:
         """Convert to uint8 [side, side, 3]."""
         return self.colour.to_bgr(self.planes)
@@ -90,11 +100,11 @@ def face_place(landmarks: npt.ArrayLike, upright: Upright, side: int | None = No
 
     Args:
         landmarks: [5, 2], right eye, left eye, nose, mouth corners in px of the upright source.
-        side: in px; None for as many as the face has in the source, 64 to 512.
+        side: in px; None for somewhat more than the face has in the source, 64 to 768.
     """
     points = np.asarray(landmarks, np.float64)
     scale, angle = face_scale(points)
-    side = side or int(np.clip(np.ceil(REACH * scale / 16) * 16, _LEAST_PX, _MOST_PX))
+    side = side or next((s for s in _SIDES if s >= _FINER * REACH * scale), _SIDES[-1])
     zoom = side / (REACH * scale)
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     turn = np.array([[cos, sin], [-sin, cos]])
@@ -180,9 +190,8 @@ def paste_canvas(
         if bare is not None:
             coarse = patch.warp(before.planes[number]) * greatest
             new += patch.warp(bare * mask) * (coarse - old)
-        inside = patch.warp(mask, smooth=False, average=False) > 0
         changed = np.clip(np.rint(new), 0, greatest).astype(patch.view.dtype) << layout.shift
-        np.copyto(patch.view, changed, where=inside)
+        np.copyto(patch.view, changed, where=patch.touched(mask))
     return pasted
 
 
@@ -209,9 +218,16 @@ class _Patch:
             return None
         return cls(plane[y0:y1, x0:x1], moved(matrix, x0, y0))
 
-    def warp(self, canvas: Floats, *, smooth: bool = True, average: bool = True) -> Floats:
+    def warp(self, canvas: Floats) -> Floats:
+        """Map what is to be added."""
         size = self.view.shape[1], self.view.shape[0]
-        return warp(canvas, self.matrix, size, smooth=smooth, fill=False, average=average)
+        average = abs(np.linalg.det(self.matrix[:, :2])) < _COARSE
+        return warp(canvas, self.matrix, size, smooth=True, fill=False, average=average)
+
+    def touched(self, mask: Floats) -> npt.NDArray[np.bool_]:
+        """The samples that a mask reaches."""
+        size = self.view.shape[1], self.view.shape[0]
+        return warp(mask, self.matrix, size, fill=False, average=False) > 0
 
 
 def _cut(plane: npt.NDArray[np.uint8], place: Place, *, chroma: bool) -> Floats:

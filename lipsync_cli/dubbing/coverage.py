@@ -13,11 +13,11 @@ from lipsync_cli.dubbing.units import Units
 
 Floats = npt.NDArray[np.float32]
 
-# How clearly independent judges saw the lips follow, over how clearly those of real clips did,
+# How clearly an independent judge saw the lips follow, over how clearly those of real clips did,
 # by the mean cosine of sound and chosen mouth over that of the person's own speech: a line
-# fitted to about 120 dubs of people that the model never saw, their footage cut down to between
-# 2 and 35 s and to worse (closed mouths only); `benchmark-dub` prints such a line.
-_SLOPE, _INTERCEPT = 1.87, -0.98
+# fitted to dubs of people that the model never saw, with all of their footage and with less.
+# It belongs to the model: `benchmark-dub` with such people prints it for another one.
+_SLOPE, _INTERCEPT = 1.19, -0.39
 # The cosine of real speech where the footage's own sound cannot tell.
 _USUAL = 0.54
 # Below this cosine, over a fifth of a second, the footage has no mouth for the sound.

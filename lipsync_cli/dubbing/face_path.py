@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.footage import FaceTrack
-from lipsync_cli.errors import NotTrustworthy
+from lipsync_cli.dubbing.place import parse_place
+from lipsync_cli.errors import NotTrustworthy, UsageError
 from lipsync_cli.faces.detect import FaceDetector
 from lipsync_cli.media.reader import read
 from lipsync_cli.media.video import VideoFrame
@@ -45,6 +46,8 @@ class Faces(Protocol):
 
     def at(self, time_s: float) -> FaceAt | None: ...
 
+    def track_number(self, time_s: float) -> int | None: ...
+
 
 class StillFace:
     """The face of a photograph."""
@@ -56,21 +59,51 @@ class StillFace:
         """The same face at all times."""
         return self._face
 
+    def track_number(self, time_s: float) -> int:
+        """The only one."""
+        return self._face.track
 
-def find_still_face(path: Path, detector: FaceDetector) -> StillFace:
-    """The largest face of a photograph.
+
+def find_still_face(path: Path, detector: FaceDetector, face: str = "largest") -> StillFace:
+    """A face of a photograph: a number from the left, a place, or else the largest.
+
+    Args:
+        face: as in `people.choose_person`.
 
     Raises:
         UnreadableMedia: it cannot be decoded.
         NotTrustworthy: there is no face in it.
+        UsageError: there is no such face.
     """
     with closing(read(path, audio=False)) as items:
         frame = next(item for item in items if isinstance(item, VideoFrame))
-    found = detector.detect(frame.luma)
+    found = sorted(detector.detect(frame.luma), key=lambda each: float(each.box[0]))
     if not found:
         raise NotTrustworthy("no face found", path=path, hint="give a picture with a face")
-    largest = max(found, key=lambda face: face.size)
-    return StillFace(np.asarray(largest.landmarks / frame.scale, np.float32))
+    boxes = np.array([each.box for each in found], np.float32) / frame.scale
+    number = _still_number(boxes, face)
+    if number is None:
+        there = "; ".join("{:.0f},{:.0f},{:.0f},{:.0f}".format(*_sides(box)) for box in boxes)
+        hint = f"its faces, from the left: {there}"
+        raise UsageError(f"there is no face {face!r}", path=path, hint=hint)
+    return StillFace(np.asarray(found[number].landmarks / frame.scale, np.float32))
+
+
+def _still_number(boxes: Floats, face: str) -> int | None:
+    place = parse_place(face)
+    if place is not None:
+        overlap = place.overlap(boxes)
+        return int(overlap.argmax()) if overlap.any() else None
+    if face.isdecimal():
+        return int(face) if int(face) < len(boxes) else None
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return int(sides.prod(1).argmax())
+
+
+def _sides(box: Floats) -> tuple[float, ...]:
+    """x0, y0, x1, y1 -> x, y, w, h."""
+    x0, y0, x1, y1 = box.tolist()
+    return x0, y0, x1 - x0, y1 - y0
 
 
 class FacePath:
@@ -90,6 +123,11 @@ class FacePath:
         """The face at a time of the source; None where it is not in view."""
         track = self.track_at(time_s)
         return None if track is None else FaceAt(track.track, _between(track, time_s))
+
+    def track_number(self, time_s: float) -> int | None:
+        """Number of the track that shows the face at a time; None where it is not in view."""
+        track = self.track_at(time_s)
+        return None if track is None else track.track
 
     def track_at(self, time_s: float) -> FaceTrack | None:
         """The track that shows the face at a time of the source."""

@@ -12,10 +12,16 @@ from lipsync_cli.dubbing.canvas import Canvas, cut_canvas, face_place, paste_can
 from lipsync_cli.dubbing.compose import Look, blend
 from lipsync_cli.dubbing.face_path import FaceAt
 from lipsync_cli.dubbing.gate import Gate
+from lipsync_cli.dubbing.mask import ring_mask
+from lipsync_cli.dubbing.morph import morph
+from lipsync_cli.dubbing.refine import Meeting
 from lipsync_cli.dubbing.ring import RingMatch
 from lipsync_cli.dubbing.seam import Seam
-from lipsync_cli.dubbing.warp import resize
+from lipsync_cli.dubbing.warp import resized
 from lipsync_cli.media.upright import Upright
+
+# Px of the square for one of the picture from which all detail of new lips comes along.
+_FINE_ENOUGH = 0.8
 
 
 class Fitter:
@@ -25,20 +31,31 @@ class Fitter:
         upright: how the pictures are coded.
         look: how a face is fitted in.
         redrawn: the new faces are drawn coarsely: the old lips' fine detail is taken away
-            where they lie.
+            where they lie, as it is from faces too large for their squares.
+        gate: says how much of each is shown.
     """
 
-    def __init__(self, upright: Upright, look: Look | None = None, *, redrawn: bool = False):
+    def __init__(
+        self,
+        upright: Upright,
+        look: Look | None = None,
+        *,
+        redrawn: bool = False,
+        gate: Gate | None = None,
+    ) -> None:
         self._upright, self._look, self._redrawn = upright, look or Look(), redrawn
         self._track: int | None = None
-        self._match, self._seam, self._gate = RingMatch(), Seam(), Gate()
+        self._match, self._seam, self._meeting = RingMatch(), Seam(), Meeting()
+        self._gate = gate or Gate()
 
     def borrowed(
         self, picture: av.VideoFrame, face: FaceAt, canvas: Canvas, pts_s: float
     ) -> av.VideoFrame:
         """Put a face from another moment, cut out by `face_place`, onto `face`."""
         before = self._cut(picture, face)
-        return self._put(picture, face, before, relaid(canvas, before), None, pts_s)
+        ring = ring_mask(before.side, face.landmarks, self._look.shape)
+        new = self._meeting.bend(before, relaid(canvas, before), ring, pts_s)
+        return self._put(picture, face, before, new, None, pts_s)
 
     def drawn(
         self, picture: av.VideoFrame, face: FaceAt, canvas: Canvas, pts_s: float
@@ -50,7 +67,7 @@ class Fitter:
 
     def _cut(self, picture: av.VideoFrame, face: FaceAt) -> Canvas:
         if face.track != self._track:
-            for part in (self._match, self._seam, self._gate):
+            for part in (self._match, self._seam, self._gate, self._meeting):
                 part.reset()
             self._track = face.track
         return cut_canvas(picture, face_place(face.landmarks, self._upright))
@@ -75,7 +92,8 @@ class Fitter:
             look=self._look,
         )
         mask = fitted.mask * self._gate.weight(pts_s, face.landmarks, residual=fitted.residual)
-        bare = fitted.lips if self._redrawn else None
+        coarse = self._redrawn or before.zoom < _FINE_ENOUGH
+        bare = fitted.lips if coarse else None
         return paste_canvas(picture, before, fitted.canvas, mask, bare)
 
 
@@ -85,12 +103,10 @@ def relaid(canvas: Canvas, onto: Canvas) -> Canvas:
     if canvas.colour != onto.colour:
         planes = onto.colour.from_bgr(canvas.colour.to_bgr(planes))
     if canvas.side != onto.side:
-        large = resize(np.ascontiguousarray(np.moveaxis(planes, 0, -1)), (onto.side, onto.side))
-        planes = np.ascontiguousarray(np.moveaxis(large, -1, 0))
+        planes = resized(planes, onto.side, smooth=True)
     return replace(onto, planes=planes)
 
 
 def mixed(first: Canvas, second: Canvas, share: float) -> Canvas:
-    """Cross-fade two aligned faces; `share` is that of the second."""
-    other = relaid(second, first)
-    return replace(first, planes=(1 - share) * first.planes + share * other.planes)
+    """Bend a face towards another one; `share` is that of the second."""
+    return morph(first, relaid(second, first), share)

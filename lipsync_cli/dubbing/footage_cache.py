@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 import zipfile
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.footage import FaceTrack, Footage, scan
+from lipsync_cli.faces.detect import create_detector
+from lipsync_cli.progress import Progress
 from lipsync_cli.sync.evidence import LagEvidence
 from lipsync_cli.sync.model_file import LoadedModel
 from lipsync_cli.weights import sha256_of
 
 # Raised whenever what is kept changes its meaning.
-_VERSION = 1
+_VERSION = 3
+# About five hours of one face; what was not read for longest goes first.
+MOST_BYTES = 500_000_000
+_DAY_S = 86_400
 
 _ARRAYS = tuple(
     f.name for f in fields(FaceTrack) if f.name not in ("source", "track", "frame_size", "evidence")
@@ -34,35 +40,84 @@ def cached_scan(
     folder: Path,
     *,
     model_id: str,
+    detector: str = "own",
     source: int = 0,
     audio_track: int = 0,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Footage:
     """Do what `scan` does, or read what it found before in a file of the same content.
 
+    A folder that cannot be written to only costs time.
+
     Args:
-        folder: where findings are kept, about 0.9 kB a frame; made when missing.
+        folder: where findings are kept, about 1 kB a frame and 500 MB in all; made when
+            missing.
         model_id: what tells models apart, such as the hash of their file.
+        detector: name of the face detector.
 
     Raises:
         MediaNotFound, UnreadableMedia, MissingStream: as `scan`.
     """
     path = Path(path)
-    if not path.is_file():
-        return scan(path, model, source=source)  # raises what a missing file raises
-    name = f"{sha256_of(path)[:32]}.{model_id[:16]}.{audio_track}.v{_VERSION}.npz"
-    known = load(folder / name)
+    record = _record_of(path, folder, f"{model_id[:16]}.{detector}.{audio_track}")
+    known = None if record is None else load(record)
     if known is None:
-        known = scan(path, model, source=source, audio_track=audio_track, progress=progress)
-        save(known, folder / name)
+        known = scan(
+            path,
+            model,
+            detector=create_detector(detector),
+            audio_track=audio_track,
+            progress=progress,
+        )
+        if record is not None:
+            with suppress(OSError):
+                save(known, record)
+                prune(folder)
     elif progress is not None:
         progress(1.0)
     tracks = tuple(replace(track, source=source) for track in known.tracks)
     return replace(known, path=path, source=source, tracks=tracks)
 
 
+def _record_of(path: Path, folder: Path, how: str) -> Path | None:
+    """Where findings about a file belong; None where it cannot be read."""
+    try:
+        content = sha256_of(path)[:32] if path.is_file() else None
+    except OSError:
+        return None
+    return None if content is None else folder / f"{content}.{how}.v{_VERSION}.npz"
+
+
+def prune(folder: Path, most_bytes: int = MOST_BYTES) -> None:
+    """Delete the findings that were not read for longest, until the rest fits."""
+    _drop_unfinished(folder)
+    records = []
+    for record in folder.glob("*.npz"):
+        with suppress(OSError):
+            status = record.stat()
+            records.append((status.st_mtime_ns, status.st_size, record))
+    kept = 0
+    for _, size, record in sorted(records, reverse=True):
+        kept += size
+        if kept > most_bytes:
+            with suppress(OSError):
+                record.unlink()
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """What killed runs left; a living one is done within the day."""
+    for part in folder.glob("*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _DAY_S:
+                part.unlink()
+
+
 def save(footage: Footage, path: Path) -> None:
-    """Write findings; a reader sees all of them or none."""
+    """Write findings; a reader sees all of them or none.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
     arrays: dict[str, npt.NDArray[Any]] = {}
     for i, track in enumerate(footage.tracks):
         arrays |= {f"{i}.{name}": getattr(track, name) for name in _ARRAYS}
@@ -90,6 +145,8 @@ def load(path: Path) -> Footage | None:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
             about = json.loads(str(kept["about"]))
+            with suppress(OSError):
+                os.utime(path)
             tracks = tuple(_track(kept, i, *row) for i, row in enumerate(about["tracks"]))
         return Footage(
             path=path,

@@ -48,7 +48,7 @@ class _Entry:
 class Gallery:
     """Canvases by footage file and presentation time, in a temporary file of PNG pictures.
 
-    About 100 to 300 kB for a face of 300 px; each is kept once, however often it is shown.
+    About 200 to 600 kB for a face of 300 px; each is kept once, however often it is shown.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +14,15 @@ from lipsync_cli.dubbing.mask import nose_aside
 
 Floats = npt.NDArray[np.float32]
 
+Reason = Literal["lost", "turned", "covered", "silent"]
+# (time of the output) -> how much may be shown whatever the face looks like, and why not all.
+Planned = Callable[[float], tuple[float, Reason | None]]
+
 # How far the tip of the nose stands before the plane of eyes and mouth, in their distance.
 _NOSE = 0.45
+# Nobody sees so little of a face, nor that so little of it is missing.
+_UNSEEN = 0.02
+_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,13 +43,37 @@ class GateOptions:
     rise_s: float = 0.25
 
 
-class Gate:
-    """Weights of the frames of one track and shot, in order of presentation."""
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one frame.
 
-    def __init__(self, options: GateOptions | None = None) -> None:
-        self._options = options or GateOptions()
+    Attributes:
+        pts_s: its time.
+        weight: of the new face, 0 to 1.
+        reason: what keeps most of the old one; None where most of it is new.
+    """
+
+    pts_s: float
+    weight: float
+    reason: Reason | None
+
+
+class Gate:
+    """Weights of the frames of one track and shot, in order of presentation.
+
+    Args:
+        planned: what is known beforehand; all may be shown without it.
+
+    Attributes:
+        last: what was said of the last frame.
+    """
+
+    def __init__(self, options: GateOptions | None = None, planned: Planned | None = None) -> None:
+        self._options, self._planned = options or GateOptions(), planned
         self._weight: float | None = None
         self._last_s = 0.0
+        self._hindered: Reason | None = None
+        self.last: Verdict | None = None
 
     def reset(self) -> None:
         """Forget what was before; for the first frame of a shot or of a track."""
@@ -59,7 +92,23 @@ class Gate:
         limits = self._options
         turned = 1 - _between(turned_deg(landmarks), limits.turned_deg)
         hidden = 1 - _between(residual, limits.residual)
-        wanted = turned * hidden * _between(score, limits.score)
+        found = _between(score, limits.score)
+        seen = self._settled(pts_s, turned * hidden * found)
+        seen_by: dict[Reason, float] = {"turned": turned, "covered": hidden, "lost": found}
+        worst = min(seen_by, key=lambda reason: seen_by[reason])
+        if seen_by[worst] < _HALF:
+            self._hindered = worst
+        planned, reason = (1.0, None) if self._planned is None else self._planned(pts_s)
+        weight = _plain(planned * seen)
+        if weight >= _HALF:
+            reason = None
+        elif planned >= seen or reason is None:
+            reason = self._hindered
+        self.last = Verdict(pts_s, weight, reason)
+        return weight
+
+    def _settled(self, pts_s: float, wanted: float) -> float:
+        limits = self._options
         before, elapsed_s = self._weight, pts_s - self._last_s
         self._last_s = pts_s
         if before is None or elapsed_s < 0:
@@ -95,6 +144,12 @@ def eased(times_s: npt.ArrayLike, active: npt.ArrayLike, ramp_s: float = 0.12) -
     nearest_s = np.minimum(np.abs(times - before), np.abs(times - after))
     share = np.clip(nearest_s / ramp_s, 0, 1)
     return np.asarray(np.where(flags, share * share * (3 - 2 * share), 0), np.float32)
+
+
+def _plain(weight: float) -> float:
+    if weight < _UNSEEN:
+        return 0.0
+    return 1.0 if weight > 1 - _UNSEEN else weight
 
 
 def _between(value: float, limits: tuple[float, float]) -> float:

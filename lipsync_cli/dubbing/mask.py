@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.canvas import REACH, RISE, face_scale
+from lipsync_cli.dubbing.warp import resize
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -18,6 +19,8 @@ _YAW_STEP = 0.02
 # How much narrower the far cheek looks, and how much wider the near one, for each step that the
 # nose is aside; both end somewhere.
 _FAR, _NEAR, _NARROWEST, _WIDEST = 1.3, 0.25, 0.35, 1.1
+# Larger masks are drawn at this size; what is less is spread beyond the limits by enlarging.
+_DRAWN, _NOTHING = 256, 0.005
 # Below this share of the mask's height the jaw gets narrower.
 _JAW = 0.45
 
@@ -72,14 +75,28 @@ def face_mask(side: int, landmarks: npt.ArrayLike, shape: MaskShape = LOWER_FACE
         side: of the square that `face_place` puts on these landmarks.
         landmarks: [5, 2], px of the upright source; they tell how far the head is turned.
     """
-    return _drawn(side, yaw_step(landmarks), shape, 0.0)
+    return enlarged(_drawn(drawn_side(side), yaw_step(landmarks), shape, 0.0), side)
 
 
 def ring_mask(side: int, landmarks: npt.ArrayLike, shape: MaskShape = LOWER_FACE) -> Floats:
     """Draw where a mask's edge is: 1 in its outer feather and close around it, else 0."""
     step = yaw_step(landmarks)
-    inner, outer = (_drawn(side, step, shape, grown) for grown in (-0.3, 0.55))
-    return np.asarray(np.clip(outer - inner, 0, 1), np.float32)
+    inner, outer = (_drawn(drawn_side(side), step, shape, grown) for grown in (-0.3, 0.55))
+    return enlarged(np.asarray(np.clip(outer - inner, 0, 1), np.float32), side)
+
+
+def drawn_side(side: int) -> int:
+    """Px at which a mask for a square is drawn; masks are smooth, and many are kept."""
+    return min(side, _DRAWN)
+
+
+def enlarged(mask: Floats, side: int) -> Floats:
+    """Resize a mask to a square's size; beyond its limits it stays 0."""
+    if len(mask) == side:
+        return mask
+    large = resize(mask, (side, side))
+    large[large < _NOTHING] = 0
+    return large
 
 
 def yaw_step(landmarks: npt.ArrayLike) -> int:

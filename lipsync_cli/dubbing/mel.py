@@ -127,8 +127,10 @@ def windows_at(mel: Floats, t0_s: float, pts_s: ArrayLike, *, shift_s: float = 0
     # Times are rounded to the container's ticks: a hair below a column is that column.
     first = np.floor(since_s * MEL_RATE + 1e-6).astype(np.int64)
     columns = first[:, None] + np.arange(WINDOW_COLUMNS)  # [n, 16]
-    padded = np.pad(mel, ((0, 0), (1, 1)), constant_values=SILENCE)
-    windows = padded[:, np.clip(columns + 1, 0, mel.shape[1] + 1)]  # [80, n, 16]
+    windows = np.full((BANDS, *columns.shape), SILENCE, np.float32)  # [80, n, 16]
+    # Only what is heard is touched: this is asked once a picture, of hours of sound.
+    heard = (columns >= 0) & (columns < mel.shape[1])
+    windows[:, heard] = mel[:, columns[heard]]
     return np.ascontiguousarray(windows.transpose(1, 0, 2))
 
 

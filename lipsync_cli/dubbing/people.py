@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from lipsync_cli.dubbing.footage import FaceTrack, Footage
 from lipsync_cli.dubbing.looks import standardised
+from lipsync_cli.dubbing.place import FacePlace, parse_place
 from lipsync_cli.errors import NotTrustworthy, UsageError
 from lipsync_cli.sync.estimate import estimate
 from lipsync_cli.sync.evidence import merged
@@ -25,6 +26,10 @@ _SAME_PLACE = 0.15
 _PLACE, _SIZE = 0.6, 1.35
 # Faces that are in view together for longer are two people.
 _TOGETHER_S = 0.4
+# A moment that was asked for lies at most this far from a frame of the face.
+_IN_VIEW_S = 0.25
+# People who are listed in a message.
+_LISTED = 6
 SPEAKER, LARGEST = "speaker", "largest"
 
 
@@ -72,18 +77,31 @@ def people(footage: Footage, model: LoadedModel) -> tuple[Person, ...]:
     return tuple(_person(i, group, model) for i, group in enumerate(groups))
 
 
+def check_face(face: str) -> None:
+    """Raise UsageError where `choose_person` could never find a person by this name."""
+    if parse_place(face) is None and face not in (SPEAKER, LARGEST) and not face.isdecimal():
+        raise UsageError(
+            f"{face!r} names no face",
+            hint="give speaker, largest, a number from 0, or a place as x,y,w,h",
+        )
+
+
 def choose_person(found: Sequence[Person], face: str) -> Person:
-    """The person to dub: an index, "largest", or "speaker".
+    """The person to dub: a number, "largest", "speaker" or a place, see `place.parse_place`.
 
     The speaker is the one whose lips follow the original sound for longest; where nobody's
-    do, or there is no sound, the one who fills most of the picture for longest.
+    do, or there is no sound, the one who fills most of the picture for longest. At a place it
+    is the one whose face overlaps it best, then or over all the time in view.
 
     Raises:
         NotTrustworthy: there is no face.
-        UsageError: there is no such person.
+        UsageError: there is no such person; the hint lists who is there.
     """
     if not found:
         raise NotTrustworthy("no face is in view for a second", hint="check the video")
+    place = parse_place(face)
+    if place is not None:
+        return _person_at(found, place, face)
     if face == SPEAKER:
         speaking = [p for p in found if p.speaks is not None and p.speaks > 0.5]
         if speaking:
@@ -91,9 +109,45 @@ def choose_person(found: Sequence[Person], face: str) -> Person:
     if face in (SPEAKER, LARGEST):
         return max(found, key=lambda p: p.seconds * p.size**2)
     if not face.isdecimal() or int(face) >= len(found):
-        faces = "only face 0" if len(found) == 1 else f"faces 0 to {len(found) - 1}"
-        raise UsageError(f"there is no face {face!r}", hint=f"there are {faces}")
+        raise UsageError(f"there is no face {face!r}", hint=_who_is_there(found))
     return found[int(face)]
+
+
+def _person_at(found: Sequence[Person], place: FacePlace, face: str) -> Person:
+    overlaps = [sum(_overlap(track, place) for track in p.tracks) for p in found]
+    best = int(np.argmax(overlaps))
+    if overlaps[best] <= 0:
+        raise UsageError(f"there is no face at {face}", hint=_who_is_there(found))
+    return found[best]
+
+
+def _overlap(track: FaceTrack, place: FacePlace) -> float:
+    """Overlap of a track with a place at its time, or the sum over all of its frames."""
+    overlap = place.overlap(track.boxes)
+    if place.time_s is None:
+        return float(overlap.sum())
+    nearest = int(np.abs(track.pts_s - place.time_s).argmin())
+    in_view = abs(float(track.pts_s[nearest]) - place.time_s) <= _IN_VIEW_S
+    return float(overlap[nearest]) if in_view else 0.0
+
+
+def _who_is_there(found: Sequence[Person]) -> str:
+    """List people by number, with their places and times."""
+    named = [f"face {p.index}{_seen(p)}" for p in found[:_LISTED]]
+    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    return f"there {'is' if len(found) == 1 else 'are'} {'; '.join(named)}{more}"
+
+
+def _seen(person: Person) -> str:
+    """Where a person is in the middle of their longest stretch in view, and when they are."""
+    if not person.tracks:
+        return ""
+    longest = max(person.tracks, key=lambda track: track.duration_s)
+    middle = len(longest.pts_s) // 2
+    x0, y0, x1, y1 = longest.boxes[middle].tolist()
+    first_s, last_s = person.tracks[0].pts_s[0], person.tracks[-1].pts_s[-1]
+    place = f"{x0:.0f},{y0:.0f},{x1 - x0:.0f},{y1 - y0:.0f}@{longest.pts_s[middle]:.1f}"
+    return f" at {place} (seen from {first_s:.1f} to {last_s:.1f} s)"
 
 
 def matching(found: Sequence[Person], person: Person) -> Person | None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.canvas import Canvas
-from lipsync_cli.dubbing.warp import blur, resize
+from lipsync_cli.dubbing.warp import blur, resize, resized
 
 Floats = npt.NDArray[np.float32]
 
@@ -48,7 +48,7 @@ class RingMatch:
         """Add the light of `original` to `new`.
 
         The difference of the two is taken in the ring, without what stands out, and
-        continued smoothly to all of the canvas (normalised convolution at several scales).
+        continued smoothly to all of the canvas.
 
         Args:
             ring: float32 [side, side], where both should look the same.
@@ -56,11 +56,11 @@ class RingMatch:
         """
         difference = _small(original.planes) - _small(new.planes)  # [64, 64, 3]
         weight = resize(ring, (_SIDE, _SIDE)) * _ordinary(difference, ring)
-        field = _spread(np.clip(difference, -_MOST, _MOST), weight)
+        field = spread(np.clip(difference, -_MOST, _MOST), weight)
         self.residual = _left_over(difference - field, resize(ring, (_SIDE, _SIDE)))
         self._field = field = self._settled(field, pts_s)
-        large = resize(field, (new.side, new.side))  # [side, side, 3]
-        return new.with_planes(new.planes + np.moveaxis(large, -1, 0))
+        light = np.ascontiguousarray(np.moveaxis(field, -1, 0))  # [3, 64, 64]
+        return new.with_planes(new.planes + resized(light, new.side))
 
     def _settled(self, field: Floats, pts_s: float) -> Floats:
         before, elapsed_s = self._field, pts_s - self._last_s
@@ -72,7 +72,7 @@ class RingMatch:
 
 
 def _small(planes: Floats) -> Floats:
-    return resize(np.ascontiguousarray(np.moveaxis(planes, 0, -1)), (_SIDE, _SIDE))
+    return np.ascontiguousarray(np.moveaxis(resized(planes, _SIDE), 0, -1))
 
 
 def _ordinary(difference: Floats, ring: Floats) -> Floats:
@@ -86,8 +86,11 @@ def _ordinary(difference: Floats, ring: Floats) -> Floats:
     return np.asarray(1 / (1 + (distance / (_OUTLIER * usual)) ** 4), np.float32)
 
 
-def _spread(values: Floats, weight: Floats) -> Floats:
-    """Continue values [64, 64, 3] from where they have weight [64, 64] to everywhere."""
+def spread(values: Floats, weight: Floats) -> Floats:
+    """Continue values [64, 64, n] from where they have weight [64, 64] to everywhere.
+
+    Normalised convolution (Knutsson and Westin 1993) at several scales.
+    """
     total = float(weight.sum())
     if total < _EMPTY:
         return np.zeros_like(values)

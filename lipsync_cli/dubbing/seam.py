@@ -13,13 +13,15 @@ from lipsync_cli.dubbing.mask import (
     LIPS,
     MaskShape,
     Polar,
+    drawn_side,
+    enlarged,
     points_at,
     polar,
     polar_at,
     soft_step,
     yaw_step,
 )
-from lipsync_cli.dubbing.warp import resize
+from lipsync_cli.dubbing.warp import resized
 
 Floats = npt.NDArray[np.float32]
 
@@ -69,11 +71,11 @@ class Seam:
         if self._edge is not None:
             cost = cost + _MOVING * np.abs(_radii() - self._edge[:, None])
         self._edge = self._settled(_smooth(_closed_path(cost)), pts_s)
-        place = polar(old.side, step, shape)
+        place = polar(drawn_side(old.side), step, shape)
         turns = place.angle * (_ANGLES / (2 * np.pi))
         around = np.append(self._edge, self._edge[0])
         edge = np.interp(turns, np.arange(_ANGLES + 1), around)
-        return soft_step((edge - place.radius) * (shape.reach / _FEATHER))
+        return enlarged(soft_step((edge - place.radius) * (shape.reach / _FEATHER)), old.side)
 
     def _settled(self, edge: Floats, pts_s: float) -> Floats:
         before, elapsed_s = self._edge, pts_s - self._last_s
@@ -90,9 +92,8 @@ def _radii() -> Floats:
 
 def _mismatch(old: Canvas, new: Canvas) -> Floats:
     """Squared difference of luma and chroma at a small size, [64, 64]."""
-    difference = np.ascontiguousarray(np.moveaxis(old.planes - new.planes, 0, -1))
-    small = resize(difference, (_SIDE, _SIDE)) ** 2
-    return np.asarray(small[..., 0] + _CHROMA * (small[..., 1] + small[..., 2]), np.float32)
+    small = resized(old.planes - new.planes, _SIDE) ** 2  # [3, 64, 64]
+    return np.asarray(small[0] + _CHROMA * (small[1] + small[2]), np.float32)
 
 
 def _band_cost(mismatch: Floats, step: int, shape: MaskShape) -> Floats:

@@ -36,8 +36,9 @@ class Weights:
 
     Attributes:
         similarity: of the cosine of sound and mouth embeddings.
-        rest_similarity, opening, own: in silence, of that cosine, of the mouth's opening,
-            and for leaving the target's own frame untouched.
+        rest_similarity, opening, spoken, own: in silence, of that cosine, of the mouth's
+            opening, of a mouth that was filmed while it spoke, and for leaving the target's
+            own frame untouched.
         pose: of the distance of head poses, `pose_scale` weighing its dimensions.
         light: of the difference of brightness and its slopes, per 10 grey levels.
         jump, seam: a jump costs jump + seam x RMS difference of standardised thumbnails.
@@ -46,12 +47,13 @@ class Weights:
 
     similarity: float = 4.0
     rest_similarity: float = 2.0
-    opening: float = 1.0
-    own: float = 0.2
+    opening: float = 3.0
+    spoken: float = 0.3
+    own: float = 0.4
     pose: float = 3.0
     pose_scale: tuple[float, ...] = (1.0, 1.0, 0.5, 0.3, 0.1)
     light: float = 0.05
-    jump: float = 1.0
+    jump: float = 1.5
     seam: float = 8.0
     candidates: int = 64
     play: Play = field(default_factory=Play)
@@ -128,7 +130,8 @@ class _Task:
         silent = self.silent[slots][:, None]
         heard = np.where(silent, w.rest_similarity, w.similarity).astype(np.float32)
         cost = -heard * cosine + self.pose_cost(slots, rows) + self.light_cost(slots, rows)
-        cost += np.where(silent, w.opening * units.opening[rows], 0.0).astype(np.float32)
+        resting = w.opening * units.opening[rows] + w.spoken * ~units.quiet[rows]
+        cost += np.where(silent, resting, 0.0).astype(np.float32)
         # Its own frame is not edited, so a smeared one may stay where the mouth rests.
         own = silent & (self.target[slots][:, None] == rows)
         cost += _UNFIT * (~units.usable[rows] & ~own) - w.own * own

@@ -16,7 +16,7 @@ Sources = npt.NDArray[np.int32]
 Times = npt.NDArray[np.float64]
 
 # Frames on either side of a join that the two runs share.
-_DISSOLVE = 2
+_DISSOLVE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def arranged(
 
 
 def _mixed(units: Units, rows: Rows, joins: Flags) -> tuple[Rows, Floats]:
-    """The second frame of each slot and its share: a dissolve of four frames at each join.
+    """The second frame of each slot and its share: six frames at each join lead over.
 
     Both runs go on beyond the join as far as their tracks reach.
     """

@@ -68,6 +68,10 @@ class Loudness:
         silent[inside] = self.rests[index[inside]]
         return silent
 
+    def silent(self, time_s: float) -> bool:
+        """Tell for one time whether mouths rest then."""
+        return bool(self.silent_at(np.array([time_s]))[0])
+
 
 class LoudnessMeter:
     """Measures the level of sound that comes in blocks."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.dubbing.covered import covered
 from lipsync_cli.dubbing.footage import FaceTrack
 from lipsync_cli.dubbing.looks import LOOKS, POSE, distance, poses, standardised
 
@@ -95,7 +96,9 @@ def collect(tracks: Sequence[FaceTrack], step_s: float) -> Units:
     seen = np.asarray(gather("looks"), np.float32)
     thumbs = np.asarray(gather("thumbnails"), np.uint8)
     pose = poses(gather("landmarks"))
-    fit = _is_sharp(seen) & _is_familiar(thumbs) & (np.abs(pose[:, _YAW]) < _SIDEWAYS)
+    hidden = np.concatenate([covered(t)[i] for t, (_, i) in zip(tracks, picks, strict=True)])
+    fit = _is_sharp(seen) & _is_familiar(thumbs) & ~hidden
+    fit &= np.abs(pose[:, _YAW]) < _SIDEWAYS
     last = np.cumsum(sizes) - 1
     return Units(
         step_s=step_s,

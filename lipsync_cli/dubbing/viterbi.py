@@ -27,7 +27,7 @@ class Play:
 
     shortest: int = 4
     short: float = 2.0
-    hold: float = 0.15
+    hold: float = 0.3
     states: int = 96
     exits: int = 48
 

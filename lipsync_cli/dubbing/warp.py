@@ -30,19 +30,19 @@ def warp(
 
     Args:
         matrix: [2, 3], target px <- source px; whole numbers are the centres of pixels.
-        smooth: bicubic where the plane is magnified, else bilinear.
+        smooth: bicubic, else bilinear.
         fill: repeat the last pixels beyond the edge; False for zeros.
         average: over what a target px covers where the plane shrinks, as pictures need.
     """
     cv2: Any = load_cv2()
+    method = cv2.INTER_CUBIC if smooth else cv2.INTER_LINEAR
     if average:
         plane, matrix = _shrunk(plane, matrix, cv2)
-    cubic = smooth and abs(np.linalg.det(matrix[:, :2])) > 1.0
     warped = cv2.warpAffine(
         plane,
         matrix,
         size,
-        flags=cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR,
+        flags=method,
         borderMode=cv2.BORDER_REPLICATE if fill else cv2.BORDER_CONSTANT,
     )
     return np.asarray(warped, np.float32)
@@ -55,12 +55,26 @@ def blur(plane: Plane, sigma: float) -> Plane:
     return np.asarray(blurred, np.float32)
 
 
-def resize(plane: Plane, size: tuple[int, int]) -> Plane:
-    """Resize a plane [h, w] or [h, w, n], by area where it shrinks, else bilinear."""
+def resize(plane: Plane, size: tuple[int, int], *, smooth: bool = False) -> Plane:
+    """Resize a plane [h, w] or [h, w, n], by area where it shrinks, else bilinear.
+
+    Args:
+        smooth: bicubic unless it shrinks a lot.
+    """
     cv2: Any = load_cv2()
-    shrinks = size[0] < plane.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    ratio = size[0] / plane.shape[1]
+    method = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+    if smooth and ratio > _SHARP:
+        method = cv2.INTER_CUBIC
     return np.asarray(cv2.resize(plane, size, interpolation=method), np.float32)
+
+
+def resized(planes: Plane, side: int, *, smooth: bool = False) -> Plane:
+    """Resize planes [n, h, w] to [n, side, side] as `resize` does.
+
+    Faster than an interleaved picture: nothing has to be put side by side.
+    """
+    return np.stack([resize(plane, (side, side), smooth=smooth) for plane in planes])
 
 
 def chain(second: Affine, first: Affine) -> Affine:

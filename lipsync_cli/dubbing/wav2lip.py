@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 Pictures = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-Reference = Literal["same", "closed"]
 
 # The landmarks of a frontal face (right eye, left eye, nose, mouth corners) in an upright
 # square of side 1: the FFHQ alignment.
@@ -88,26 +87,21 @@ class CropGeometry:
         return np.array([self.matrix(each) for each in points]).reshape(-1, 2, 3)
 
 
-def choose_references(
-    landmarks: ArrayLike, quiet: ArrayLike, *, reference: Reference = "same"
-) -> NDArray[np.int64]:
-    """Choose for every frame of a track the one that shows the network the lower face.
+def choose_references(landmarks: ArrayLike, closed: ArrayLike) -> NDArray[np.int64]:
+    """Choose for every frame one with a closed mouth that shows the network the lower face.
 
-    With "same", what the reference implementation does, the old mouth shows through. With
-    "closed" it is the frame of nearest pose among those with quiet sound, where lips are
-    mostly closed; without any such frame, the same.
+    It is the one of nearest pose, kept until another is clearly nearer. The frame itself,
+    which is what the reference implementation shows, would let its old mouth through.
 
     Args:
         landmarks: [n, 5, 2].
-        quiet: [n], whether the original sound is quiet at the frame.
+        closed: [n], whether the mouth is closed; in one frame at least.
 
     Returns:
-        int64 [n], places in the track; at most 64 different ones with "closed".
+        int64 [n], places among the frames; at most 64 different ones.
     """
     points = np.asarray(landmarks, np.float64).reshape(-1, 5, 2)
-    places = np.flatnonzero(np.asarray(quiet, bool))
-    if reference == "same" or len(places) == 0:
-        return np.arange(len(points))
+    places = np.flatnonzero(np.asarray(closed, bool))
     spread = np.linspace(0, len(places) - 1, min(len(places), _CANDIDATES))
     candidates = places[np.round(spread).astype(np.int64)]
     poses = np.array([_pose(each) for each in points])
@@ -115,7 +109,10 @@ def choose_references(
 
 
 class Draws(Protocol):
-    """What `LipGenerator` needs of a loaded generator."""
+    """What is needed of a loaded generator."""
+
+    @property
+    def size(self) -> int: ...
 
     def generate(self, target: Pictures, reference: Pictures, mel: Floats) -> Pictures: ...
 

@@ -13,7 +13,7 @@ from av.container import InputContainer
 
 from lipsync_cli.errors import OutputError
 
-Family = Literal["iso", "matroska", "mpegts", "mpeg", "flv"]
+Family = Literal["iso", "matroska", "mpegts", "mpeg", "flv", "avi", "mxf"]
 
 _SUFFIXES: Mapping[str, tuple[Family, tuple[str, ...]]] = {
     ".mp4": ("iso", ("mp4",)),
@@ -40,6 +40,8 @@ _FAMILIES: Mapping[str, tuple[Family, str]] = {
     "flv": ("flv", "flv"),
     "live_flv": ("flv", "flv"),
 }
+# Families that let all streams begin together: a time cannot be stored, only sound can.
+UNTIMED: Mapping[str, Family] = {"avi": "avi", "mxf": "mxf"}
 _REFUSED: Mapping[str, tuple[str, str]] = {
     "avi": ("AVI has no timestamps: a delay of the audio is silently lost in it", ".mkv"),
     "mxf": ("MXF starts all its tracks together: a shift of one is silently lost in it", ".mov"),
@@ -103,8 +105,8 @@ def subdivision(time_base: Fraction | None) -> int:
 
 def family_of(source: InputContainer) -> Family | None:
     """The family an opened file belongs to, None for those never written."""
-    known = _FAMILIES.get(source.format.name)
-    return known[0] if known else None
+    name = source.format.name
+    return _FAMILIES[name][0] if name in _FAMILIES else UNTIMED.get(name)
 
 
 def _like_source(source: InputContainer, path: Path) -> tuple[Family, tuple[str, ...]]:
@@ -155,17 +157,23 @@ def _movie_timescale(source: InputContainer) -> int:
 
     The default of 1000 rounds each delay down to a whole millisecond.
     """
-    rates = {stream.sample_rate for stream in source.streams.audio if stream.sample_rate}
+    rates = set(_sample_rates(source))
     if len(rates) != 1:
         return _COMMON_TIMESCALE
     rate = rates.pop()
     return rate * math.ceil(_FINE_HZ / rate)
 
 
+def _sample_rates(source: InputContainer) -> list[int]:
+    """The known ones: a stream of an unknown format has no decoder, and then no rate."""
+    known = [stream for stream in source.streams.audio if stream.codec_context is not None]
+    return [stream.sample_rate for stream in known if stream.sample_rate]
+
+
 def _tick_s(source: InputContainer, family: Family) -> Fraction:
     bases = [stream.time_base for stream in source.streams.audio if stream.time_base]
     own = [base / subdivision(base) for base in bases]
-    rates = [stream.sample_rate for stream in source.streams.audio if stream.sample_rate]
+    rates = _sample_rates(source)
     stored = _TICK_S.get(family) or Fraction(1, min(rates, default=_FINE_HZ))
     return max([stored, *own])
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 _DATA_TAG = re.compile(r"Stream #\d+:(\d+)\S*: Data: \S+ \((\w{4}) /")
 _CHAPTER_TRACK, _TIMECODE_TRACK = "text", "tmcd"
+# One coding format goes by several four-letter codes in these, and players choose by them.
+_NAMES_CODECS: tuple[Family, ...] = ("iso", "avi")
 
 
 @dataclass
@@ -143,7 +145,7 @@ def _first_that_works(
     source: Source, sink: str | IO[bytes], container: Container, lift_s: Fraction, name: Path
 ) -> Output:
     reasons: list[str] = []
-    tags = (True, False) if container.family == "iso" else (False,)
+    tags = (True, False) if container.family in _NAMES_CODECS else (False,)
     data = (True, False) if source.data_tags else (False,)
     for muxer, keep_tags, keep_data in product(container.muxers, tags, data):
         attempt = Attempt(muxer, container.family, keep_tags, keep_data, container.options)
@@ -244,7 +246,7 @@ def add_copy(stream: Stream, out: OutputContainer, source: Source, attempt: Atte
     if isinstance(stream, VideoStream) and isinstance(copy, VideoStream):
         _describe_picture(stream, copy)
     if attempt.keep_tags and stream.codec_context is not None:
-        _copy_codec_tag(stream, copy, source)
+        _copy_codec_tag(stream, copy, source, attempt)
     return copy
 
 
@@ -255,10 +257,10 @@ def _describe_picture(stream: VideoStream, copy: VideoStream) -> None:
         copy.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio
 
 
-def _copy_codec_tag(stream: Stream, copy: Stream, source: Source) -> None:
+def _copy_codec_tag(stream: Stream, copy: Stream, source: Source, attempt: Attempt) -> None:
     if not source.foreign:
         copy.codec_context.codec_tag = stream.codec_context.codec_tag
-    elif stream.codec_context.name == "hevc":
+    elif stream.codec_context.name == "hevc" and attempt.family == "iso":
         # Apple's players refuse hev1, which the muxer would write.
         copy.codec_context.codec_tag = "hvc1"
 
@@ -323,7 +325,9 @@ def _data_tags(container: InputContainer) -> dict[int, str]:
 
 def _in_words(stream: Stream) -> str:
     kind = "cover picture" if stream.disposition & Disposition.attached_pic else stream.type
-    name = stream.name if stream.codec_context is None else stream.codec_context.name
+    # Streams of an unknown format have neither a codec nor, save for attachments, a name.
+    context: Any = stream.codec_context
+    name = getattr(stream, "name", "") if context is None else context.name
     label = f" '{stream.name}'" if isinstance(stream, AttachmentStream) else f" ({name})"
     return f"{kind} stream {stream.index}{label if name else ''}"
 

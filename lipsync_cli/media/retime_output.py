@@ -14,7 +14,7 @@ from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.stream import Stream
 
-from lipsync_cli.media.remux_containers import Container, Family, choose_container
+from lipsync_cli.media.remux_containers import UNTIMED, Container, Family, choose_container
 from lipsync_cli.media.remux_streams import (
     Attempt,
     Output,
@@ -26,8 +26,6 @@ from lipsync_cli.media.remux_streams import (
 )
 from lipsync_cli.media.samples import Coding, configure
 
-# Containers that let all streams begin together: a time cannot be stored, only sound can.
-_UNTIMED = {".avi": "avi", ".mxf": "mxf"}
 # Containers that tell a decoder how much of its first output to leave out.
 _SIGNALS_PRIMING = ("iso", "matroska")
 
@@ -47,7 +45,7 @@ def choose_output(source: InputContainer, path: Path, target: Path) -> Container
     if untimed is None:
         return choose_container(source, path, target)
     rates = [stream.rate for stream in source.streams.audio if stream.rate]
-    return Container(cast(Family, untimed), (untimed,), {}, Fraction(1, min(rates, default=48000)))
+    return Container(untimed, (untimed,), {}, Fraction(1, min(rates, default=48000)))
 
 
 def signals_priming(container: Container) -> bool:
@@ -121,7 +119,7 @@ class _Encoded:
         output.streams[stream.index] = copy
 
 
-def _untimed(source: InputContainer, path: Path, target: Path) -> str | None:
+def _untimed(source: InputContainer, path: Path, target: Path) -> Family | None:
     if path.suffix.lower() == target.suffix.lower():
-        return source.format.name if source.format.name in _UNTIMED.values() else None
-    return _UNTIMED.get(target.suffix.lower())
+        return UNTIMED.get(source.format.name)
+    return UNTIMED.get(target.suffix.lower().removeprefix("."))

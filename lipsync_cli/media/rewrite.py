@@ -60,9 +60,10 @@ def rewrite(
 ) -> RewriteResult:
     """Decode every picture, edit it and encode it once, at the very same time.
 
-    Size, pixel format, shape, rotation and colour tags stay; all other streams, chapters,
-    tags and attachments are copied. A photograph becomes 25 pictures a second while there
-    is sound. Memory does not grow with the duration.
+    Pixel format, shape, rotation and colour tags stay, and so does the size unless
+    `video.max_height` is less; all other streams, chapters, tags and attachments are copied.
+    A photograph becomes 25 pictures a second while there is sound. Memory does not grow with
+    the duration.
 
     Args:
         edit, edit_stream: get the pictures in order of presentation; a picture belongs to

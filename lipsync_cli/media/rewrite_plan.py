@@ -20,8 +20,9 @@ from lipsync_cli.media.convert import converter, editable, still_picture
 from lipsync_cli.media.encode import Look, look_of
 from lipsync_cli.media.encoders import EncoderOptions, EncoderPlan, has_alpha, plan_encoder
 from lipsync_cli.media.pictures import first_picture, first_ticks, is_still, picture_stream
-from lipsync_cli.media.probe import container_duration_s, open_media
+from lipsync_cli.media.probe import container_duration_s, open_media, orientation_of
 from lipsync_cli.media.remux_containers import Container, choose_container, family_of
+from lipsync_cli.media.scale import Scaling, plan_scaling
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -84,6 +85,7 @@ class Plan:
         convert: turns decoded pictures into what the encoder takes; None to leave them.
         codec_tag: four-letter code of the picture in MP4; None for the usual one.
         still: the source is a photograph.
+        scaling: makes edited pictures smaller; None where they keep their size.
     """
 
     path: Path
@@ -99,6 +101,7 @@ class Plan:
     convert: Callable[[av.VideoFrame], av.VideoFrame] | None
     codec_tag: str | None
     still: bool
+    scaling: Scaling | None
     warnings: tuple[str, ...]
 
     @property
@@ -136,13 +139,16 @@ def make_plan(
         if still:
             time_base, pts = _STILL_TICK, 0
         like = still_picture(picture) if still else editable(picture)
+        scaling = plan_scaling(like, orientation_of(picture), options.max_height)
+        like = like if scaling is None else scaling(like)
         encoder = plan_encoder(
             stream, like, options, container.muxers, target, like_source=not still
         )
         if not still and has_alpha(picture.format) and not has_alpha(encoder.layout):
             raise _lost_alpha(path)
         convert = still_picture if still else converter(encoder, picture.format)
-        encoded = picture if convert is None else convert(picture)
+        edited = picture if convert is None else convert(picture)
+        encoded = edited if scaling is None else scaling(edited)
         return Plan(
             path,
             target,
@@ -157,7 +163,8 @@ def make_plan(
             convert,
             _codec_tag(stream, encoder.name, family_of(source) == "iso"),
             still,
-            tuple(_warnings(picture.format.name, encoder)),
+            scaling,
+            tuple(_warnings(picture.format.name, encoder, scaling)),
         )
 
 
@@ -241,10 +248,12 @@ def _codec_tag(stream: VideoStream, encoder: str, from_mp4: bool) -> str | None:
     return tag if from_mp4 and tag in ("hvc1", "hev1") else "hvc1"
 
 
-def _warnings(source_format: str, encoder: EncoderPlan) -> Iterable[str]:
+def _warnings(source_format: str, encoder: EncoderPlan, scaling: Scaling | None) -> Iterable[str]:
     plain = source_format.replace("yuvj", "yuv")
     if encoder.pix_fmt not in (source_format, plain):
         yield f"the pictures are converted from {source_format} to {encoder.pix_fmt}"
+    if scaling is not None:
+        yield f"every picture was encoded again at another size: {scaling.in_words}"
 
 
 def _time_s(packet: Packet[Any]) -> float | None:

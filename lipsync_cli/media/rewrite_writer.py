@@ -47,6 +47,7 @@ class RewriteResult:
         dropped: in words, streams that the container cannot hold.
         warnings: in words, what else a user should know.
         lifted_ms: by how much the container had to move everything.
+        shift_s: by how much a part of the programme was moved to the front.
     """
 
     output: Path
@@ -61,6 +62,7 @@ class RewriteResult:
     dropped: tuple[str, ...]
     warnings: tuple[str, ...]
     lifted_ms: float = 0.0
+    shift_s: float = 0.0
 
 
 class Streams:
@@ -146,6 +148,8 @@ class Writer:
         if picture is not shown.original:
             self._changed += 1
             picture = picture if shown.repeated else carry(picture, shown.original)
+        if self._plan.scaling is not None:
+            picture = self._plan.scaling(picture)
         pts = shown.pts - round(self._plan.shift / self._plan.time_base)
         self._frames += 1
         self._end_ticks = pts + shown.duration
@@ -174,6 +178,7 @@ class Writer:
             None if sound is None else sound.codec,
             tuple(self._out.dropped),
             (*plan.warnings, *warnings),
+            shift_s=float(plan.shift),
         )
 
     def _mux(self, packets: Iterable[Packet[Any]]) -> None:

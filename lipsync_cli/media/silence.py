@@ -15,8 +15,9 @@ HOP_S = 0.01
 # Quieter than this, one silence is as good as another.
 _SILENT_DB = -60.0
 # A cut so far from where it belongs is as bad as one in a sound so much louder; all the time
-# in between is out of sync. Inside the span where it may belong, that is only likely.
-_DB_PER_S, _DB_PER_S_INSIDE, _FURTHEST_S = 12.0, 6.0, 1.0
+# in between is out of sync. Inside the span where it may belong, that is only likely. Words
+# are 20 to 40 dB louder than the pauses between them.
+_DB_PER_S, _DB_PER_S_INSIDE, _FURTHEST_S = 80.0, 25.0, 0.3
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Loudness:
 
         Args:
             centre_s: where it should be.
-            span_s: times between which it may belong; up to a second beyond them, the
-                distance is held against a place even more.
+            span_s: times between which it may belong; a little beyond them, the distance is
+                held against a place even more.
         """
         hops = max(1, round(width_s / HOP_S))
         if len(self.power) < hops:

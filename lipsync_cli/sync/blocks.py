@@ -57,6 +57,11 @@ def summed(seconds: Seconds, curve_ms: Floats, breaks: tuple[int, ...]) -> Block
     return Blocks(time_s, middle_ms + place, 1 / (spread + _SHARPEST_MS**2), piece)
 
 
+def block_count(seconds: Seconds, breaks: tuple[int, ...]) -> int:
+    """How many blocks there are between steps at these seconds."""
+    return len(_blocks(seconds, np.flatnonzero(seconds.informative), breaks)[1])
+
+
 def share_astray(seconds: Seconds, curve_ms: Floats, breaks: tuple[int, ...]) -> float:
     """Share of the blocks with a clear answer of their own that is not near the curve."""
     known = np.flatnonzero(seconds.informative)

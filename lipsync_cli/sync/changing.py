@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lipsync_cli.results import OffsetResult, Segment, direction_of
 from lipsync_cli.sync.estimate import Estimate, estimate
 from lipsync_cli.sync.evidence import BIN_S, LagEvidence
-from lipsync_cli.sync.lag_path import Floats
+from lipsync_cli.sync.lag_path import Floats, Seconds
 from lipsync_cli.sync.model_file import LoadedModel
 from lipsync_cli.sync.timeline import Timeline
 
@@ -23,6 +23,8 @@ Kind = TypeVar("Kind", bound=np.generic)
 _ROW_MS, _ROW_S = 20.0, 30.0
 # A longer stretch without evidence is a segment of its own.
 _GAP_S = 10.0
+# So many seconds together must have gained more, as a logarithm, than any one may say.
+_TOGETHER, _SUPPORT = 5, 3.0
 # So close to the end of the search range an offset may well lie beyond it.
 EDGE_MS = 60.0
 
@@ -83,6 +85,7 @@ def straightened(whole: LagEvidence, timeline: Timeline) -> LagEvidence:
         scores=scores,
         cosine=_moved(whole.cosine, nearest),
         valid=_moved(whole.valid, nearest),
+        parts=whole.parts[:, :0],
     )
 
 
@@ -139,8 +142,9 @@ def _stretches(
     """(start, end, whether there is evidence) of the rows of one piece."""
     assert timeline.seconds is not None
     seconds = timeline.seconds
-    inside = (seconds.time_s > start_s) & (seconds.time_s < stop_s) & seconds.informative
-    heard = [start_s, *seconds.time_s[inside].tolist(), stop_s]
+    inside = (seconds.time_s > start_s) & (seconds.time_s < stop_s)
+    speaking = inside & _speaks_for(seconds, timeline.offset_ms(seconds.time_s))
+    heard = [start_s, *seconds.time_s[speaking].tolist(), stop_s]
     gaps = [(a, b) for a, b in pairwise(heard) if b - a > _GAP_S]
     stretches, at = [], start_s
     for a, b in gaps:
@@ -148,6 +152,14 @@ def _stretches(
         stretches.append((max(at, min(a + BIN_S / 2, b)) if a > at else at, b, False))
         at = b
     return stretches + (_rows(timeline, at, stop_s) if at < stop_s else [])
+
+
+def _speaks_for(seconds: Seconds, curve_ms: Floats) -> NDArray[np.bool_]:
+    """Seconds [S] that, with those around them, speak for a curve; those of music do not."""
+    # One second alone may agree by chance.
+    gain = np.minimum(seconds.along(curve_ms), _SUPPORT)
+    support = np.convolve(gain, np.ones(_TOGETHER), "same")
+    return np.asarray(seconds.informative & (support > _SUPPORT))
 
 
 def _rows(timeline: Timeline, start_s: float, stop_s: float) -> list[tuple[float, float, bool]]:

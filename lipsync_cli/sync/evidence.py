@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from lipsync_cli.sync.lag_matrix import STEP_S
 Floats = NDArray[np.float32]
 
 BIN_S = 1.0
+# A step is placed to a part of a bin: less than what an embedding sees at once says nothing.
+PARTS = 5
 
 
 def offsets_ms(reach: int) -> NDArray[np.float64]:
@@ -30,6 +32,8 @@ class LagEvidence:
         cosine: float16 [N, K], sum of the lag matrix; only the baseline and pictures need it.
         valid: uint8 [N, K], number of its valid cells.
         frames: [N], pictures compared with sound.
+        parts: float16 [N, P, K], the scores of equal parts of each bin; P is `PARTS`, or 0
+            where they are not known.
     """
 
     start_s: NDArray[np.float64]
@@ -38,6 +42,7 @@ class LagEvidence:
     cosine: NDArray[np.float16]
     valid: NDArray[np.uint8]
     frames: Floats
+    parts: NDArray[np.float16]
 
     @property
     def reach(self) -> int:
@@ -57,6 +62,7 @@ class LagEvidence:
             self.cosine[index],
             self.valid[index],
             self.frames[index],
+            self.parts[index],
         )
 
     def diagonal(self) -> Floats:
@@ -72,7 +78,7 @@ def merged(parts: list[LagEvidence]) -> LagEvidence:
     if len(parts) == 1:
         return parts[0]
     order = np.argsort(np.concatenate([p.start_s for p in parts]), kind="stable")
-    names = ("start_s", "scores", "weight", "cosine", "valid", "frames")
+    names = [f.name for f in fields(LagEvidence)]
     return LagEvidence(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in names))
 
 
@@ -85,6 +91,7 @@ class _Bin:
     cosine: Floats | NDArray[np.float16]
     valid: NDArray[np.uint8]
     frames: int
+    parts: Floats | NDArray[np.float16]
 
     def add(self, later: _Bin) -> None:
         self.scores = self.scores + later.scores
@@ -92,15 +99,17 @@ class _Bin:
         self.cosine = self.cosine.astype(np.float32) + later.cosine
         self.valid = self.valid + later.valid
         self.frames += later.frames
+        self.parts = self.parts.astype(np.float32) + later.parts
 
     def pack(self) -> None:
-        """Halve what only the baseline and pictures need."""
+        """Halve what only the baseline, pictures and the places of steps need."""
         self.cosine = self.cosine.astype(np.float16)
+        self.parts = self.parts.astype(np.float16)
 
 
 @dataclass
 class LagEvidenceBins:
-    """Collects evidence of one track, bin by bin, in memory that grows by 2 kB a second."""
+    """Collects evidence of one track, bin by bin, in memory that grows by 5 kB a second."""
 
     reach: int
     bins: dict[int, _Bin] = field(default_factory=dict)
@@ -123,6 +132,7 @@ class LagEvidenceBins:
                 matrix[rows].sum(0),
                 valid[rows].sum(0, dtype=np.uint8),
                 int(valid[rows].any(1).sum()),
+                _in_parts(pts_s[rows] / BIN_S - n, scores[rows]),
             )
             if n in self.bins:
                 self.bins[n].add(new)
@@ -142,9 +152,17 @@ class LagEvidenceBins:
             np.array([r.cosine for r in rows], np.float16).reshape(shape),
             np.array([r.valid for r in rows], np.uint8).reshape(shape),
             np.array([r.frames for r in rows], np.float32),
+            np.array([r.parts for r in rows], np.float16).reshape(len(rows), PARTS, width),
         )
 
     def _pack_last(self) -> None:
         # Pictures come in order of time: what lies before a new second is complete.
         if self.bins:
             self.bins[next(reversed(self.bins))].pack()
+
+
+def _in_parts(place: NDArray[np.float64], scores: Floats) -> Floats:
+    """Sums [PARTS, K] of scores [T, K] by their places [T] in a bin, 0 to 1."""
+    sums = np.zeros((PARTS, scores.shape[1]), np.float32)
+    np.add.at(sums, np.clip((place * PARTS).astype(int), 0, PARTS - 1), scores)
+    return sums

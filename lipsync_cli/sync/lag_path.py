@@ -72,14 +72,19 @@ class Seconds:
         return total, self.weight[chosen].sum(keepdims=True)
 
     def _around(self, values: Rows, offset_ms: Floats, cells: int) -> Floats:
-        place = (offset_ms - self.grid_ms[0]) / self.step_ms
-        low = np.floor(place).astype(int)
-        columns = low[:, None] + np.arange(-cells, cells + 1)
-        share = (place - low)[:, None]
-        last = len(self.grid_ms) - 1
-        here, next_ = (np.take_along_axis(values, np.clip(columns + k, 0, last), 1) for k in (0, 1))
-        inside = (columns >= 0) & (columns <= last)
-        return np.asarray(np.where(inside, here * (1 - share) + next_ * share, 0.0))
+        return around(values, self.grid_ms, offset_ms, cells)
+
+
+def around(values: Rows, grid_ms: Floats, offset_ms: Floats, cells: int) -> Floats:
+    """Values [n, K] over a grid [K], read around offsets [n]: [n, 2 * cells + 1]."""
+    step_ms, last = grid_ms[1] - grid_ms[0], len(grid_ms) - 1
+    place = (offset_ms - grid_ms[0]) / step_ms
+    low = np.floor(place).astype(int)
+    columns = low[:, None] + np.arange(-cells, cells + 1)
+    share = (place - low)[:, None]
+    here, next_ = (np.take_along_axis(values, np.clip(columns + k, 0, last), 1) for k in (0, 1))
+    inside = (columns >= 0) & (columns <= last)
+    return np.asarray(np.where(inside, here * (1 - share) + next_ * share, 0.0))
 
 
 def read_seconds(evidence: LagEvidence, logits: Logits) -> Seconds:

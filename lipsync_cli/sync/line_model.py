@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lipsync_cli.sync.blocks import CLEAR, clear_mass, pieces_of, summed
+from lipsync_cli.sync.blocks import CLEAR, block_count, clear_mass, pieces_of, summed
 from lipsync_cli.sync.lag_path import Floats, Seconds
 
 MIN_PIECE = 5  # informative seconds that a piece between two steps needs
@@ -21,7 +21,7 @@ MIN_STEP_MS = 35.0  # less may be another speaker's habit of articulation
 
 _JUMP_MS, _TREND_S = 20.0, 30
 _ROUNDS = 5
-_PEAK_MS = 20.0
+PEAK_MS = 20.0  # evidence so close to a lag speaks for it
 _LEAST_BLOCKS, _RESAMPLES = 5, 200
 
 
@@ -68,7 +68,8 @@ def candidate_breaks(seconds: Seconds, path: NDArray[np.int64]) -> list[int]:
 
 def _trend(course_ms: Floats) -> float:
     """Median slope of a path, in ms per second."""
-    span = min(_TREND_S, len(course_ms) // 2)
+    # A step in the middle must not be in most of the differences.
+    span = min(_TREND_S, len(course_ms) // 4)
     return float(np.median(course_ms[span:] - course_ms[:-span])) / span if span else 0.0
 
 
@@ -94,13 +95,14 @@ def fit(
     drifting: bool = True,
     rounds: int = _ROUNDS,
 ) -> LineModel:
-    """Fit levels and slope.
+    """Fit levels, and a slope where there is enough to tell it from steps.
 
     Args:
         course_ms: [S], where to look first.
     """
     curve = course_ms
     design = _design(seconds, pieces_of(seconds, breaks), seconds.time_s, breaks)
+    drifting = drifting and block_count(seconds, breaks) >= _LEAST_BLOCKS + len(breaks)
     columns = slice(None) if drifting else slice(-1)
     solution = np.zeros(0)
     for _ in range(rounds):
@@ -137,17 +139,23 @@ def break_gains(seconds: Seconds, model: LineModel, k: int) -> tuple[NDArray[np.
     known = np.flatnonzero(seconds.informative)
     level = model.levels_ms[pieces_of(seconds, model.breaks)]
     line = model.curve_ms - level
-    old, new = (_heard(seconds, line + model.levels_ms[k + i]) for i in (0, 1))
-    right = _heard(seconds, model.curve_ms)[known].mean()
-    worth = max(0.0, float(right)) / float(seconds.raw[known].var())
+    old, new = (heard(seconds, line + model.levels_ms[k + i]) for i in (0, 1))
     place = int(np.searchsorted(known, model.breaks[k]))
     near = known[max(0, place - 4 * MIN_PIECE) : place + 4 * MIN_PIECE]
-    return near, worth * np.concatenate([[0.0], np.cumsum((old - new)[near])[:-1]])
+    gains = np.concatenate([[0.0], np.cumsum((old - new)[near])[:-1]])
+    return near, worth(seconds, model) * gains
 
 
-def _heard(seconds: Seconds, curve_ms: Floats) -> Floats:
+def worth(seconds: Seconds, model: LineModel) -> float:
+    """Log-likelihood by unit of raw evidence: its level where it is right over its variance."""
+    known = seconds.informative
+    right = float(heard(seconds, model.curve_ms)[known].mean())
+    return max(0.0, right) / float(seconds.raw[known].var())
+
+
+def heard(seconds: Seconds, curve_ms: Floats) -> Floats:
     """Raw evidence [S] close to a curve."""
-    return np.asarray(seconds.straightened(curve_ms, _PEAK_MS).mean(1))
+    return np.asarray(seconds.straightened(curve_ms, PEAK_MS).mean(1))
 
 
 def slope_error(seconds: Seconds, model: LineModel) -> float | None:

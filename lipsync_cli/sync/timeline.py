@@ -20,24 +20,22 @@ from lipsync_cli.sync.lag_path import Floats, Seconds, most_probable_path, read_
 from lipsync_cli.sync.line_model import (
     LineModel,
     best_model,
-    break_gains,
     candidate_breaks,
     fit,
     settled,
     slope_error,
 )
+from lipsync_cli.sync.step_time import step_moments
 
-MIN_SECONDS = 20  # informative seconds below which no pattern can be told
+MIN_SECONDS = 10  # informative seconds below which no pattern can be told
 MIN_DRIFT_MS = 10.0  # less over the whole programme is no drift
 
 # However long a programme is, the ends of its line may be off by this much.
 _END_MS = 3.0
 # With more of the clear answers off the lines, these say nothing.
 _MOST_ASTRAY = 0.3
-# Steps that come more often than this on the average are no edits.
+# Several steps that come more often than this on the average are no edits.
 _STEP_EVERY_S = 20
-# Places for a step that are less likely than the best by this much, as a logarithm, are out.
-_UNLIKELY = 3.0
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,10 @@ def find_timeline(evidence: LagEvidence, logits: Logits) -> Timeline:
     path = most_probable_path(seconds.scores)
     model = best_model(seconds, path, candidate_breaks(seconds, path))
     model = settled(seconds, model)
-    return _timeline(seconds, model)
+    return _timeline(seconds, evidence, model)
 
 
-def _timeline(seconds: Seconds, model: LineModel) -> Timeline:
+def _timeline(seconds: Seconds, evidence: LagEvidence, model: LineModel) -> Timeline:
     slope, span_s = model.slope, len(seconds.time_s) * BIN_S
     error = slope_error(seconds, model)
     half = 1.96 * float(np.hypot(error, _END_MS / span_s)) if error is not None else np.inf
@@ -99,13 +97,13 @@ def _timeline(seconds: Seconds, model: LineModel) -> Timeline:
         drift_ppm=model.slope * 1000,
         drift_interval_ppm=interval if np.isfinite(half) else None,
         middle_s=float(seconds.time_s.mean()),
-        steps=tuple(_step(seconds, model, k) for k in range(len(model.breaks))),
+        steps=tuple(_step(seconds, evidence, model, k) for k in range(len(model.breaks))),
         seconds=seconds,
     )
 
 
 def _pattern(seconds: Seconds, model: LineModel) -> Pattern:
-    crowded = len(model.breaks) * _STEP_EVERY_S > seconds.informative.sum()
+    crowded = len(model.breaks) > max(1, seconds.informative.sum() / _STEP_EVERY_S)
     if crowded or share_astray(seconds, model.curve_ms, model.breaks) > _MOST_ASTRAY:
         return "unclear"
     if model.breaks:
@@ -113,18 +111,12 @@ def _pattern(seconds: Seconds, model: LineModel) -> Pattern:
     return "drift" if model.slope else "constant"
 
 
-def _step(seconds: Seconds, model: LineModel, k: int) -> Step:
-    """Where a step is: between the last place that may be old and the first that may be new."""
-    places, gains = break_gains(seconds, model, k)
-    likely = np.flatnonzero(gains > gains.max() - _UNLIKELY)
-    weight = np.exp(gains - gains.max())
-    # The new level begins somewhere between the second before a place and the place itself.
-    before = np.concatenate([places[:1] - 1, places[:-1]])
-    borders = (seconds.time_s[before] + seconds.time_s[places]) / 2
-    time_s = float((borders * weight).sum() / weight.sum())
+def _step(seconds: Seconds, evidence: LagEvidence, model: LineModel, k: int) -> Step:
+    moments = step_moments(seconds, evidence, model, k)
+    earliest_s, latest_s = moments.span_s
     return Step(
-        time_s=round(time_s, 3),
+        time_s=round(moments.mean_s, 3),
         size_ms=round(float(model.levels_ms[k + 1] - model.levels_ms[k]), 1),
-        earliest_s=round(float(seconds.time_s[before[likely[0]]]), 3),
-        latest_s=round(float(seconds.time_s[places[likely[-1]]]), 3),
+        earliest_s=round(earliest_s, 3),
+        latest_s=round(latest_s, 3),
     )

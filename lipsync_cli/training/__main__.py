@@ -7,10 +7,19 @@ import sys
 import typer
 
 from lipsync_cli.errors import LipsyncError
-from lipsync_cli.training.commands import detector, dub, expert, pack, speed, sync
+from lipsync_cli.training.commands import (
+    detector,
+    dub,
+    expert,
+    generator,
+    pack,
+    speed,
+    sync,
+    timeline,
+)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-for group in (sync, pack, expert, detector, dub, speed):
+for group in (sync, timeline, pack, expert, generator, detector, dub, speed):
     app.add_typer(group.app)
 
 

@@ -25,13 +25,23 @@ SPEECH_SHARE = 0.5
 
 
 class Judge(Protocol):
-    """What a judge's file has to define."""
+    """What a judge of mouths and sound has to define."""
 
     def load_net(self) -> Any: ...
 
     def log_mel(self, samples: Floats) -> Floats: ...
 
     def lag_matrix(self, net: Any, mouths: Bytes, mel: Floats) -> Floats: ...
+
+
+class FileJudge(Judge, Protocol):
+    """What a judge's file has to define."""
+
+    def read(self, path: str, max_s: float) -> tuple[list[Any], Floats]: ...
+
+    def landmarks(self, frames: list[Any]) -> Floats: ...
+
+    def mouths(self, frames: list[Any], lm: Floats) -> Bytes | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +65,18 @@ class Verdict:
         """The same round its own lag."""
         return Verdict(np.roll(self.curve, -self.own), self.windows - self.own)
 
+    @property
+    def follows(self) -> float | None:
+        """Share of the windows whose lag is within a picture; None where there are none."""
+        within = np.abs(self.windows) <= 1
+        return round(float(within.mean()), 3) if len(within) else None
+
     def height(self, lag: int) -> float:
         """The mean curve at a lag, over its median."""
         return float(self.curve[lag + REACH] - np.median(self.curve))
 
 
-def load_judge(path: Path) -> Judge:
+def load_judge(path: Path) -> FileJudge:
     """Import a judge's file.
 
     Raises:
@@ -71,7 +87,7 @@ def load_judge(path: Path) -> Judge:
         raise WeightsError("is no judge", path=path, hint="give a Python file")
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    judge: Judge = module
+    judge: FileJudge = module
     return judge
 
 
@@ -97,3 +113,36 @@ def judged(
     wanted = [s for s in starts if spoken[s : s + WINDOW].mean() >= SPEECH_SHARE]
     found = [int(lags[s : s + WINDOW].mean(0).argmax()) - REACH for s in wanted]
     return Verdict(np.nanmean(lags, axis=0), np.array(found, np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """A file as a judge sees it, with its own detector.
+
+    Attributes:
+        mouths: uint8 [n, 64, 64], 25 a second.
+        sound: float32 at 16 kHz, from the first picture on.
+    """
+
+    mouths: Bytes
+    sound: Floats
+
+    def verdict(self, judge: Judge, net: Any) -> Verdict:
+        """Have it judged."""
+        pts_s = np.arange(len(self.mouths)) / RATE
+        return judged(judge, net, self.mouths, pts_s, self.sound, 0.0)
+
+    def shuffled(self, run: int, seed: int = 0) -> Watched:
+        """The same mouths in runs of so many, from anywhere."""
+        count, rng = len(self.mouths), np.random.default_rng(seed)
+        starts = rng.integers(0, max(1, count - run), count // run + 1)
+        order = (starts[:, None] + np.arange(run)).ravel()[:count]
+        return Watched(self.mouths[np.minimum(order, count - 1)], self.sound)
+
+
+def watch(judge: FileJudge, path: Path, most_s: float) -> Watched | None:
+    """Read the first seconds of a file; None where the judge finds no face in most pictures."""
+    frames, sound = judge.read(str(path), most_s)
+    count = min(len(frames), len(sound) * RATE // SAMPLE_RATE, round(most_s * RATE))
+    mouths = judge.mouths(frames[:count], judge.landmarks(frames[:count]))
+    return None if mouths is None else Watched(mouths, sound[: count * SAMPLE_RATE // RATE])

@@ -17,6 +17,8 @@ _FAN_FILES = "https://www.adrianbulat.com/downloads/python-fan"
 OWN_PURPOSES = {
     "sync": "offset between sound and lips",
     "face_detector": "faces and their landmarks",
+    "generator": "generator of dub, a baseline",
+    "expert": "training of generators",
 }
 
 
