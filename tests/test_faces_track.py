@@ -10,6 +10,7 @@ import pytest
 from faces_media import ScriptedDetector, background, face_at, frame, numbered
 
 from lipsync_cli.faces.detect import FaceDetection
+from lipsync_cli.faces.steady import steadied
 from lipsync_cli.faces.stream import FaceStream, TrackChunk
 
 RATE = 25.0
@@ -208,3 +209,38 @@ def test_change_of_size_is_a_new_shot() -> None:
         [(640, 360)],
         [(320, 180)],
     ]
+
+
+def jittered(path: npt.NDArray[np.float64], noise_px: float = 0.0) -> npt.NDArray[np.float64]:
+    """Landmarks [n, 5, 2] of a face of 100 px from eyes to mouth along a path [n, 2]."""
+    face = np.array([[-40, 0], [40, 0], [0, 50], [-30, 100], [30, 100]], np.float64)
+    noise = np.random.default_rng(0).normal(0, noise_px, (len(path), 5, 2))
+    return face + path[:, None] + noise
+
+
+def test_a_face_at_rest_does_not_tremble() -> None:
+    times_s = np.arange(100) / 25
+    found = jittered(np.zeros((100, 2)), noise_px=1.5)
+    steady = steadied(times_s, found)
+    before, after = (np.abs(np.diff(x, 2, axis=0)).mean() for x in (found, steady))
+    assert after < before / 5
+
+
+def test_a_moving_or_jumping_face_keeps_its_place() -> None:
+    """Where a plain mean of seven frames lags by half of the jump."""
+    times_s = np.arange(60) / 25
+    path = np.zeros((60, 2))
+    path[20:, 0] = 80.0
+    path[:, 1] = 3.0 * np.arange(60)
+    found = jittered(path)
+    padded = np.pad(found, ((3, 3), (0, 0), (0, 0)), mode="edge")
+    mean = np.stack([padded[i : i + 7].mean(0) for i in range(60)])
+    assert np.abs(mean - found).max() > 30
+    assert np.abs(steadied(times_s, found) - found).max() < 0.5
+
+
+def test_uneven_times_and_single_frames_are_steadied_too() -> None:
+    times_s = np.cumsum(np.random.default_rng(1).uniform(0.02, 0.09, 50))
+    found = jittered(np.outer(times_s, [60.0, -20.0]))
+    np.testing.assert_allclose(steadied(times_s, found), found, atol=0.01)
+    np.testing.assert_allclose(steadied(times_s[:1], found[:1]), found[:1], atol=1e-4)

@@ -55,7 +55,7 @@ def faces(t0_s: float, frames: int, piece: int, track: int = 0) -> Iterator[Trac
         n = part.stop - part.start
         boxes, marks = np.zeros((n, 4), np.float32), np.zeros((n, 5, 2), np.float32)
         last = part.stop == frames
-        yield TrackChunk(track, pts_s[part], boxes, marks, crops[part], last, (640, 360))
+        yield TrackChunk(track, pts_s[part], boxes, marks, marks, crops[part], last, (640, 360))
 
 
 def run(model: LoadedModel, blocks: list[AudioBlock], chunks: list[TrackChunk]) -> LagEvidence:

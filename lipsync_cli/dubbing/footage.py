@@ -15,6 +15,7 @@ from torch import Tensor
 from lipsync_cli.dubbing.looks import looks, thumbnails
 from lipsync_cli.dubbing.speech import Loudness, LoudnessMeter
 from lipsync_cli.faces.detect import FaceDetector, create_detector
+from lipsync_cli.faces.steady import steadied
 from lipsync_cli.faces.stream import FaceStream, TrackChunk
 from lipsync_cli.media.ahead import ahead
 from lipsync_cli.media.audio import AudioBlock
@@ -195,7 +196,7 @@ class _Scan:
             track=number,
             pts_s=pts_s,
             boxes=np.concatenate([c.boxes for c in chunks]),
-            landmarks=np.concatenate([c.landmarks for c in chunks]),
+            landmarks=steadied(pts_s, np.concatenate([c.found for c in chunks])),
             embeddings=embeddings,
             known=known,
             thumbnails=np.concatenate(thumbs),

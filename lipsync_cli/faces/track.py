@@ -18,8 +18,6 @@ Floats = npt.NDArray[np.float32]
 
 # Frames on either side of the centred mean that smooths the landmarks.
 SMOOTHING = 3
-# Movement between frames that is as likely to be the detector's noise, over the face's size.
-_AT_REST = 0.03
 # Two sightings are of one face when it moved by less than this share of its size, and its
 # size changed by less than this factor.
 _REACH, _GROWTH = 0.7, 1.7
@@ -35,8 +33,9 @@ class TrackChunk:
         track: number of the track, counted from 0 in order of appearance.
         pts_s: float64 [n], presentation times.
         boxes: float32 [n, 4], x0, y0, x1, y1 in px of the upright source.
-        landmarks: float32 [n, 5, 2] in px of the upright source, smoothed at rest: the subject's
+        landmarks: float32 [n, 5, 2] in px of the upright source, smoothed: the subject's
             right eye, left eye, nose tip, right and left corner of the mouth.
+        found: float32 [n, 5, 2], the same as found or interpolated, not smoothed.
         mouths: uint8 [n, 64, 64], grey aligned mouth crops.
         last: the track ends with this chunk.
         frame_size: width and height of the upright source.
@@ -46,6 +45,7 @@ class TrackChunk:
     pts_s: npt.NDArray[np.float64]
     boxes: Floats
     landmarks: Floats
+    found: Floats
     mouths: npt.NDArray[np.uint8]
     last: bool
     frame_size: tuple[int, int]
@@ -53,10 +53,11 @@ class TrackChunk:
 
 @dataclass(frozen=True)
 class _Cut:
-    """A finished frame of the track; pose is box and landmarks [14] in source px."""
+    """A finished frame of the track; poses are box and landmarks [14] in source px."""
 
     pts_s: float
     pose: npt.NDArray[np.float64]
+    found: npt.NDArray[np.float64]
     mouth: npt.NDArray[np.uint8]
 
 
@@ -118,11 +119,13 @@ class Track:
             return None
         cuts, self._cuts = self._cuts, []
         poses = np.array([cut.pose for cut in cuts], np.float32)
+        found = np.array([cut.found for cut in cuts], np.float32)
         return TrackChunk(
             self.number,
             np.array([cut.pts_s for cut in cuts], np.float64),
             poses[:, :4],
             poses[:, 4:].reshape(-1, 5, 2),
+            found[:, 4:].reshape(-1, 5, 2),
             np.array([cut.mouth for cut in cuts], np.uint8),
             last,
             self._frame_size,
@@ -144,30 +147,14 @@ class Track:
             pts_s, patch = self._waiting.popleft()
             places = np.arange(-SMOOTHING, SMOOTHING + 1) + self._behind
             window = [self._poses[i] for i in np.clip(places, 0, len(self._poses) - 1)]
-            # Crops are cut as they are for training; where the face is has to stay true in a jerk.
-            mean = np.mean(window, axis=0)
-            mouth = patch.mouth(mean[4:].reshape(5, 2), self._crop_side)
-            pose = steadied(window, self._poses[self._behind])
-            self._cuts.append(_Cut(pts_s, pose / self._scale, mouth))
+            pose = np.mean(window, axis=0)
+            mouth = patch.mouth(pose[4:].reshape(5, 2), self._crop_side)
+            found = self._poses[self._behind]
+            self._cuts.append(_Cut(pts_s, pose / self._scale, found / self._scale, mouth))
             if self._behind < SMOOTHING:
                 self._behind += 1
             else:
                 self._poses.popleft()
-
-
-def steadied(
-    window: Sequence[npt.NDArray[np.float64]], pose: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Smooth a pose [14] by those around it; the further away one is, the less it counts.
-
-    A face at rest gets the plain mean, which does not tremble; one that jumps keeps its place
-    (a bilateral filter over time).
-    """
-    near = np.stack(window)
-    width, height = np.maximum(pose[2:4] - pose[:2], 1.0)
-    apart = np.sqrt(((near[:, 4:] - pose[4:]) ** 2).mean(axis=1) * 2) / np.sqrt(width * height)
-    weights = np.exp(-0.5 * (apart / _AT_REST) ** 2)
-    return np.asarray(weights @ near / weights.sum(), np.float64)
 
 
 def _pose(seen: FaceDetection) -> npt.NDArray[np.float64]:
