@@ -7,12 +7,12 @@ from pathlib import Path
 
 from lipsync_cli import weights
 from lipsync_cli.device import choose
-from lipsync_cli.dubbing.drawing import draw, draw_photograph
-from lipsync_cli.dubbing.generator import LoadedGenerator, load_generator
+from lipsync_cli.dubbing.footage.people import check_face, choose_person, people
+from lipsync_cli.dubbing.generator.drawing import draw, draw_photograph
+from lipsync_cli.dubbing.generator.loading import LoadedGenerator, load_generator
 from lipsync_cli.dubbing.job import WRITE, Job, Made
+from lipsync_cli.dubbing.mouths.rewriting import borrow
 from lipsync_cli.dubbing.options import DubOptions, Engine
-from lipsync_cli.dubbing.people import check_face, choose_person, people
-from lipsync_cli.dubbing.rewriting import borrow
 from lipsync_cli.errors import NotTrustworthy, UsageError
 from lipsync_cli.media.output import check_target
 from lipsync_cli.media.pictures import is_still

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,9 @@ ClipFactory = Callable[..., Path]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Started in the background, a shell has Ctrl-C ignored, and programs under test inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not any(line.startswith("real") for line in config.getini("markers")):
         config.addinivalue_line("markers", "real: needs the real clips in ../shared")
 

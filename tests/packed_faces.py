@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lipsync_cli.training.face_pack import MARGIN, MEL_RATE, SIDE, PackedClip
+from lipsync_cli.training.faces.pack import MARGIN, MEL_RATE, SIDE, PackedClip
 
 RATE = 25.0
 # Of the 96 px crop: lips, between which the drawn mouth opens downwards.

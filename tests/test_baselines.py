@@ -8,8 +8,8 @@ import scipy.fft
 import torch
 from torch import nn
 
-from lipsync_cli.dubbing.lipgan import ContrastiveDiscriminator, LipGan, contrastive_loss
-from lipsync_cli.dubbing.speech2vid import Speech2Vid, cepstra
+from lipsync_cli.dubbing.generator.lipgan import ContrastiveDiscriminator, LipGan, contrastive_loss
+from lipsync_cli.dubbing.generator.speech2vid import Speech2Vid, cepstra
 
 
 def parameters(network: nn.Module) -> int:

@@ -11,10 +11,10 @@ import av
 import pytest
 
 from lipsync_cli.errors import UsageError
-from lipsync_cli.training.benchmark_speed import Cost, stage, timed
-from lipsync_cli.training.benchmark_speed_media import Material, can_encode, synthesise_media
-from lipsync_cli.training.benchmark_speed_raw import copy_packets, decode_only
-from lipsync_cli.training.benchmark_speed_run import Asked
+from lipsync_cli.training.speed.benchmark import Cost, stage, timed
+from lipsync_cli.training.speed.media import Material, can_encode, synthesise_media
+from lipsync_cli.training.speed.raw import copy_packets, decode_only
+from lipsync_cli.training.speed.run import Asked
 
 
 @pytest.mark.parametrize("codec", ["h264", "prores"])
@@ -71,7 +71,7 @@ def test_media_are_named_by_size_and_codec() -> None:
 
 
 def test_clocks_tell_the_steps_apart() -> None:
-    benchmark = pytest.importorskip("lipsync_cli.training.benchmark_speed_dub")
+    benchmark = pytest.importorskip("lipsync_cli.training.speed.dub")
     clocks = benchmark._Clocks()
 
     def pictures() -> Iterator[int]:

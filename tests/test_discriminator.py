@@ -11,7 +11,7 @@ from state_dicts import expert, zeros
 from torch import Tensor
 from torch.nn import functional
 
-from lipsync_cli.dubbing.discriminator import QualityDiscriminator, load_discriminator
+from lipsync_cli.dubbing.generator.discriminator import QualityDiscriminator, load_discriminator
 from lipsync_cli.errors import WeightsError
 
 # Stride and padding of each convolution, as published.

@@ -11,9 +11,9 @@ from ruler import beep_times_s, flash_times_s
 
 from lipsync_cli.media.resample import Retimer
 from lipsync_cli.results import OffsetResult, Step
-from lipsync_cli.training.benchmark_drift import _row, table
-from lipsync_cli.training.drift_programme import Planted, read_person, write_programme
-from lipsync_cli.training.sync_labels import TABLE_ZERO_MS
+from lipsync_cli.training.drift.benchmark import _row, table
+from lipsync_cli.training.drift.programme import Planted, read_person, write_programme
+from lipsync_cli.training.sync.labels import TABLE_ZERO_MS
 
 PLANTED = Planted(30.0, 1000.0, ((6.0, -150.0), (10.0, 400.0)))
 

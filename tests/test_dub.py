@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lipsync_cli.dub import DubOptions, default_output, dub_video
-from lipsync_cli.dubbing.designs import design
-from lipsync_cli.dubbing.network import Generator
+from lipsync_cli.dubbing.generator.designs import design
+from lipsync_cli.dubbing.generator.network import Generator
 from lipsync_cli.errors import NotTrustworthy, OutputError, UsageError, WeightsError
 from lipsync_cli.media.encoders import EncoderOptions
 from lipsync_cli.render import render_clip

@@ -11,10 +11,10 @@ import skimage.data
 from PIL import Image
 from test_dubbing_units import a_track
 
-from lipsync_cli.dubbing.face_path import find_still_face
-from lipsync_cli.dubbing.footage import FaceTrack
-from lipsync_cli.dubbing.people import Person, check_face, choose_person
-from lipsync_cli.dubbing.place import parse_place
+from lipsync_cli.dubbing.footage.face_path import find_still_face
+from lipsync_cli.dubbing.footage.people import Person, check_face, choose_person
+from lipsync_cli.dubbing.footage.place import parse_place
+from lipsync_cli.dubbing.footage.scan import FaceTrack
 from lipsync_cli.errors import UsageError
 from lipsync_cli.faces.detect import create_detector
 

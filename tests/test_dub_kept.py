@@ -20,12 +20,12 @@ from test_dubbing_units import a_track
 
 import lipsync_cli.dub
 from lipsync_cli.dub import DubOptions, dub_video
-from lipsync_cli.dubbing.covered import covered
-from lipsync_cli.dubbing.face_path import FacePath
-from lipsync_cli.dubbing.gate import Gate
-from lipsync_cli.dubbing.kept import Ledger, in_words
-from lipsync_cli.dubbing.showing import Cuts, plan_showing
-from lipsync_cli.dubbing.slots import Window
+from lipsync_cli.dubbing.compositing.gate import Gate
+from lipsync_cli.dubbing.compositing.kept import Ledger, in_words
+from lipsync_cli.dubbing.compositing.showing import Cuts, plan_showing
+from lipsync_cli.dubbing.footage.covered import covered
+from lipsync_cli.dubbing.footage.face_path import FacePath
+from lipsync_cli.dubbing.mouths.slots import Window
 from lipsync_cli.media.encoders import EncoderOptions
 from lipsync_cli.media.pictures import Shown
 from lipsync_cli.media.planes import duplicate, samples

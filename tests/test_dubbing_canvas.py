@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lipsync_cli.dubbing.canvas import (
+from lipsync_cli.dubbing.compositing.canvas import (
     Canvas,
     Place,
     cut_canvas,
@@ -19,8 +19,8 @@ from lipsync_cli.dubbing.canvas import (
     paste_canvas,
     transfer,
 )
-from lipsync_cli.dubbing.colour import colour_of
-from lipsync_cli.dubbing.warp import blur, inverse
+from lipsync_cli.dubbing.compositing.colour import colour_of
+from lipsync_cli.dubbing.compositing.warp import blur, inverse
 from lipsync_cli.media.planes import sample_layout, samples
 from lipsync_cli.media.probe import Orientation
 from lipsync_cli.media.upright import Upright

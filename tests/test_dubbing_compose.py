@@ -11,10 +11,17 @@ import numpy.typing as npt
 import pytest
 from test_dubbing_canvas import face_at, noise
 
-from lipsync_cli.dubbing.canvas import REACH, RISE, Canvas, cut_canvas, face_place, paste_canvas
-from lipsync_cli.dubbing.compose import Look, blend
-from lipsync_cli.dubbing.gate import Gate, eased, turned_deg
-from lipsync_cli.dubbing.mask import (
+from lipsync_cli.dubbing.compositing.canvas import (
+    REACH,
+    RISE,
+    Canvas,
+    cut_canvas,
+    face_place,
+    paste_canvas,
+)
+from lipsync_cli.dubbing.compositing.compose import Look, blend
+from lipsync_cli.dubbing.compositing.gate import Gate, eased, turned_deg
+from lipsync_cli.dubbing.compositing.mask import (
     LIPS,
     LOWER_FACE,
     Polar,
@@ -23,9 +30,9 @@ from lipsync_cli.dubbing.mask import (
     polar_at,
     soft_step,
 )
-from lipsync_cli.dubbing.ring import RingMatch
-from lipsync_cli.dubbing.seam import Seam
-from lipsync_cli.dubbing.warp import blur
+from lipsync_cli.dubbing.compositing.ring import RingMatch
+from lipsync_cli.dubbing.compositing.seam import Seam
+from lipsync_cli.dubbing.compositing.warp import blur
 from lipsync_cli.media.upright import Upright
 
 Floats = npt.NDArray[np.float32]

@@ -14,13 +14,13 @@ import numpy.typing as npt
 import pytest
 from test_dubbing_canvas import face_at
 
-from lipsync_cli.dubbing.face_path import StillFace
-from lipsync_cli.dubbing.warp import blur
-from lipsync_cli.training.dub_coverage import Dub, fitted, refitted
-from lipsync_cli.training.dub_files import stages_of, write_silence
-from lipsync_cli.training.dub_judge import Verdict
-from lipsync_cli.training.dub_pictures import PictureFigures, compare, figures
-from lipsync_cli.training.dub_table import lines, summary
+from lipsync_cli.dubbing.compositing.warp import blur
+from lipsync_cli.dubbing.footage.face_path import StillFace
+from lipsync_cli.training.dub.coverage import Dub, fitted, refitted
+from lipsync_cli.training.dub.files import stages_of, write_silence
+from lipsync_cli.training.dub.judge import Verdict
+from lipsync_cli.training.dub.pictures import PictureFigures, compare, figures
+from lipsync_cli.training.dub.table import lines, summary
 
 Pictures = npt.NDArray[np.uint8]
 SIDE, FRAMES, FPS, SCALE = 160, 24, 25, 36.0

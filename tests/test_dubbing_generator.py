@@ -23,11 +23,11 @@ from wav2lip_graph import (
     thin,
 )
 
-from lipsync_cli.dubbing.designs import design
-from lipsync_cli.dubbing.generator import LoadedGenerator, load_generator, read_state
-from lipsync_cli.dubbing.infer import infer_topology
-from lipsync_cli.dubbing.network import Generator
-from lipsync_cli.dubbing.topology import Topology
+from lipsync_cli.dubbing.generator.designs import design
+from lipsync_cli.dubbing.generator.infer import infer_topology
+from lipsync_cli.dubbing.generator.loading import LoadedGenerator, load_generator, read_state
+from lipsync_cli.dubbing.generator.network import Generator
+from lipsync_cli.dubbing.generator.topology import Topology
 from lipsync_cli.errors import WeightsError
 
 CPU = torch.device("cpu")

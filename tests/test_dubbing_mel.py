@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lipsync_cli.dubbing.mel import (
+from lipsync_cli.dubbing.generator.mel import (
     REFERENCE_LEAD_S,
     MelStream,
     filter_bank,

@@ -7,12 +7,12 @@ import numpy.typing as npt
 import pytest
 from test_dubbing_compose import FACE, SIDE, canvas
 
-from lipsync_cli.dubbing.canvas import REACH, Canvas
-from lipsync_cli.dubbing.fitting import mixed
-from lipsync_cli.dubbing.mask import LIPS, face_mask, ring_mask
-from lipsync_cli.dubbing.morph import bent, dense_flow, morph
-from lipsync_cli.dubbing.refine import Meeting
-from lipsync_cli.dubbing.warp import blur
+from lipsync_cli.dubbing.compositing.canvas import REACH, Canvas
+from lipsync_cli.dubbing.compositing.fitting import mixed
+from lipsync_cli.dubbing.compositing.mask import LIPS, face_mask, ring_mask
+from lipsync_cli.dubbing.compositing.morph import bent, dense_flow, morph
+from lipsync_cli.dubbing.compositing.refine import Meeting
+from lipsync_cli.dubbing.compositing.warp import blur
 
 Floats = npt.NDArray[np.float32]
 FPS = 25

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lipsync_cli.dubbing import select as selecting
-from lipsync_cli.dubbing.coverage import coverage_of, expected
-from lipsync_cli.dubbing.select import Weights, select, select_slots
-from lipsync_cli.dubbing.selection import Selection
+from lipsync_cli.dubbing.mouths import select as selecting
+from lipsync_cli.dubbing.mouths.coverage import coverage_of, expected
+from lipsync_cli.dubbing.mouths.select import Weights, select, select_slots
+from lipsync_cli.dubbing.mouths.selection import Selection
+from lipsync_cli.dubbing.mouths.units import Units
+from lipsync_cli.dubbing.mouths.viterbi import Lattice, Play
 from lipsync_cli.dubbing.speech import LEVEL_RATE, Loudness, Speech
-from lipsync_cli.dubbing.units import Units
-from lipsync_cli.dubbing.viterbi import Lattice, Play
 
 STEP_S = 0.04
 PLAIN = Weights(pose=0.0, light=0.0, jump=1.0, seam=0.0)

@@ -13,22 +13,22 @@ import pytest
 import torch
 from conftest import ClipFactory
 
-from lipsync_cli.dubbing import footage_cache
-from lipsync_cli.dubbing.footage import FaceTrack, Footage, scan
-from lipsync_cli.dubbing.footage_cache import cached_scan, load, prune, save
+from lipsync_cli.dubbing.footage import cache as footage_cache
+from lipsync_cli.dubbing.footage.cache import cached_scan, load, prune, save
+from lipsync_cli.dubbing.footage.looks import LOOKS, POSE, looks, poses, thumbnails
+from lipsync_cli.dubbing.footage.people import Person, choose_person, matching, people
+from lipsync_cli.dubbing.footage.scan import FaceTrack, Footage, scan
 from lipsync_cli.dubbing.job import Job
-from lipsync_cli.dubbing.looks import LOOKS, POSE, looks, poses, thumbnails
+from lipsync_cli.dubbing.mouths.units import collect, frame_step_s
 from lipsync_cli.dubbing.options import DubOptions
-from lipsync_cli.dubbing.people import Person, choose_person, matching, people
 from lipsync_cli.dubbing.speech import LEVEL_RATE, LoudnessMeter, Speech, hear, resting
-from lipsync_cli.dubbing.units import collect, frame_step_s
 from lipsync_cli.errors import NotTrustworthy, UsageError
 from lipsync_cli.faces.stream import TrackChunk
 from lipsync_cli.media.audio import AudioBlock
 from lipsync_cli.render import render_clip
 from lipsync_cli.sync.evidence import LagEvidence
 from lipsync_cli.sync.model_file import LoadedModel, load_model
-from lipsync_cli.training.dub_judge import judged
+from lipsync_cli.training.dub.judge import judged
 from lipsync_cli.weights import locate
 
 FPS = 25

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lipsync_cli.dubbing.wav2lip import CropGeometry, LipGenerator, Pads, choose_references
+from lipsync_cli.dubbing.generator.wav2lip import (
+    CropGeometry,
+    LipGenerator,
+    Pads,
+    choose_references,
+)
 
 # Eyes, nose and mouth corners of a frontal face in a square of 256 px (FFHQ alignment).
 FACE = 256 * np.array(

@@ -13,16 +13,16 @@ import pytest
 import torch
 from packed_faces import DrawnMouthExpert, talking_clip
 
-from lipsync_cli.dubbing.expert import SyncExpert, load_expert
+from lipsync_cli.dubbing.generator.expert import SyncExpert, load_expert
 from lipsync_cli.errors import InputError, LipsyncError, UsageError, WeightsError
-from lipsync_cli.training.expert_augment import plain_pairs, varied_pairs
-from lipsync_cli.training.expert_evaluate import evaluate_expert
-from lipsync_cli.training.expert_export import export_expert
-from lipsync_cli.training.expert_losses import MultiwayLoss, PairLoss, choices
-from lipsync_cli.training.expert_samples import Sampler
-from lipsync_cli.training.expert_state import CHECKPOINT, ExpertPlan, ExpertState
-from lipsync_cli.training.expert_train import Habits, train_expert
-from lipsync_cli.training.face_pack import MARGIN
+from lipsync_cli.training.expert.augment import plain_pairs, varied_pairs
+from lipsync_cli.training.expert.evaluate import evaluate_expert
+from lipsync_cli.training.expert.export import export_expert
+from lipsync_cli.training.expert.losses import MultiwayLoss, PairLoss, choices
+from lipsync_cli.training.expert.samples import Sampler
+from lipsync_cli.training.expert.state import CHECKPOINT, ExpertPlan, ExpertState
+from lipsync_cli.training.expert.train import Habits, train_expert
+from lipsync_cli.training.faces.pack import MARGIN
 
 PLAN = ExpertPlan(width=2, steps=8, rate=4e-3, warm_up=1, clips=2, pictures=8, reach=4)
 

@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from lipsync_cli.dubbing.canvas import Place, cut_canvas
-from lipsync_cli.dubbing.mel import wav2lip_mel, windows_at
-from lipsync_cli.dubbing.wav2lip import CropGeometry
+from lipsync_cli.dubbing.compositing.canvas import Place, cut_canvas
+from lipsync_cli.dubbing.generator.mel import wav2lip_mel, windows_at
+from lipsync_cli.dubbing.generator.wav2lip import CropGeometry
 from lipsync_cli.errors import InputError, UsageError
 from lipsync_cli.faces.detect import FaceDetector, create_detector
 from lipsync_cli.faces.stream import FaceStream
@@ -27,9 +27,10 @@ from lipsync_cli.media.reader import read
 from lipsync_cli.media.upright import read_upright
 from lipsync_cli.media.video import VideoFrame
 from lipsync_cli.render import render_clip
-from lipsync_cli.training import face_pack_write
 from lipsync_cli.training.commands import expert
-from lipsync_cli.training.face_pack import (
+from lipsync_cli.training.faces import write as face_pack_write
+from lipsync_cli.training.faces.cut import cut_face
+from lipsync_cli.training.faces.pack import (
     MARGIN,
     MEL_LEVELS,
     SIDE,
@@ -41,9 +42,8 @@ from lipsync_cli.training.face_pack import (
     mel_values,
     recentred,
 )
-from lipsync_cli.training.face_pack_cut import cut_face
-from lipsync_cli.training.face_pack_write import pack_faces, sure_sources
-from lipsync_cli.training.sync_prepare import Source
+from lipsync_cli.training.faces.write import pack_faces, sure_sources
+from lipsync_cli.training.sync.prepare import Source
 
 # Half a step of the stored mel.
 STEP = 8 / (MEL_LEVELS - 1) / 2
@@ -134,10 +134,10 @@ def test_the_same_people_are_held_out() -> None:
 
 def test_training_needs_nothing_but_numpy_opencv_and_torch() -> None:
     """A machine with a graphics card may have no video library and no command line."""
-    for module in ("face_pack", "expert_train", "expert_evaluate"):
+    for module in ("faces.pack", "expert.train", "expert.evaluate"):
         found = _needed(f"lipsync_cli.training.{module}")
         assert found - set(sys.stdlib_module_names) <= {"numpy", "cv2", "torch"}
-    assert "av" in _needed("lipsync_cli.training.face_pack_write")
+    assert "av" in _needed("lipsync_cli.training.faces.write")
 
 
 def _needed(name: str, seen: set[str] | None = None) -> set[str]:
@@ -160,7 +160,7 @@ def _needed(name: str, seen: set[str] | None = None) -> set[str]:
 
 def _file_of(module: str) -> Path | None:
     """Where the source of a module is; None where the name is of something in one."""
-    place = Path(face_pack_write.__file__).parents[2].joinpath(*module.split("."))
+    place = Path(face_pack_write.__file__).parents[3].joinpath(*module.split("."))
     files = (place.with_suffix(".py"), place / "__init__.py")
     return next((file for file in files if file.exists()), None)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from lipsync_cli.faces.detect import Look, YuNetDetector
-from lipsync_cli.training.detector_augment import Composer, box_sizes
-from lipsync_cli.training.detector_data import PackedPictures
-from lipsync_cli.training.detector_labels import Labels, iou_matrix
-from lipsync_cli.training.detector_loss import assign, cell_grid, decode, detector_loss, stack
-from lipsync_cli.training.detector_model import YuNet, export_onnx
+from lipsync_cli.training.detector.augment import Composer, box_sizes
+from lipsync_cli.training.detector.data import PackedPictures
+from lipsync_cli.training.detector.labels import Labels, iou_matrix
+from lipsync_cli.training.detector.loss import assign, cell_grid, decode, detector_loss, stack
+from lipsync_cli.training.detector.model import YuNet, export_onnx
 
 SIDE = 128
 

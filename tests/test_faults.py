@@ -22,10 +22,10 @@ from lipsync_cli.repair.task import Method
 
 pytest.importorskip("resource", reason="limits of POSIX systems")
 
-from lipsync_cli.training.faults_fuzz import Findings, fuzz
-from lipsync_cli.training.faults_kill import Job, Outcomes, Trial
-from lipsync_cli.training.faults_media import mutate, seed_media
-from lipsync_cli.training.faults_worker import answer
+from lipsync_cli.training.faults.fuzz import Findings, fuzz
+from lipsync_cli.training.faults.kill import Job, Outcomes, Trial
+from lipsync_cli.training.faults.media import mutate, seed_media
+from lipsync_cli.training.faults.worker import answer
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys
@@ -194,8 +194,8 @@ def test_streams_that_were_not_announced_are_damage() -> None:
 
 
 def test_fuzzing_watches_the_process(clip: ClipFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lipsync_cli.training.faults_fuzz.seed_media", lambda _: [clip()])
-    monkeypatch.setattr("lipsync_cli.training.faults_fuzz.PATIENCE_S", 0.0)
+    monkeypatch.setattr("lipsync_cli.training.faults.fuzz.seed_media", lambda _: [clip()])
+    monkeypatch.setattr("lipsync_cli.training.faults.fuzz.PATIENCE_S", 0.0)
     findings = fuzz(0, lambda count: count < 1)
     assert isinstance(findings, Findings)
     assert ["hangs" in problem for problem in findings.problems] == [True]

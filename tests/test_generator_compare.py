@@ -15,16 +15,18 @@ import torch
 from packed_faces import DrawnMouthExpert, talking_clip
 from typer.testing import CliRunner
 
-from lipsync_cli.dubbing import expert as expert_file
-from lipsync_cli.dubbing.expert import SyncExpert
+from lipsync_cli.dubbing.generator import expert as expert_file
+from lipsync_cli.dubbing.generator.expert import SyncExpert
 from lipsync_cli.errors import InputError, LipsyncError, UsageError
-from lipsync_cli.training import face_pack, generator_compare, generator_opinions
 from lipsync_cli.training.commands.generator import app
-from lipsync_cli.training.face_pack import PackedClip
-from lipsync_cli.training.generator_compare import compare_generators, contenders, one_a_speaker
-from lipsync_cli.training.generator_measure import Talk, expert_sync, mouth_error
-from lipsync_cli.training.generator_opinions import Opinions
-from lipsync_cli.training.generator_plan import GeneratorPlan
+from lipsync_cli.training.faces import pack as face_pack
+from lipsync_cli.training.faces.pack import PackedClip
+from lipsync_cli.training.generator import compare as generator_compare
+from lipsync_cli.training.generator import opinions as generator_opinions
+from lipsync_cli.training.generator.compare import compare_generators, contenders, one_a_speaker
+from lipsync_cli.training.generator.measure import Talk, expert_sync, mouth_error
+from lipsync_cli.training.generator.opinions import Opinions
+from lipsync_cli.training.generator.plan import GeneratorPlan
 
 RATE = 16_000
 

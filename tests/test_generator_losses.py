@@ -8,10 +8,10 @@ import torch
 from packed_faces import DrawnMouthExpert, talking_clip
 from torch import Tensor, nn
 
-from lipsync_cli.training import generator_losses as losses
-from lipsync_cli.training.generator_models import pixels
-from lipsync_cli.training.generator_plan import LossWeights
-from lipsync_cli.training.generator_samples import Hearing, Sampler
+from lipsync_cli.training.generator import losses
+from lipsync_cli.training.generator.models import pixels
+from lipsync_cli.training.generator.plan import LossWeights
+from lipsync_cli.training.generator.samples import Hearing, Sampler
 
 
 def test_reconstruction_terms_are_those_of_a_hand() -> None:

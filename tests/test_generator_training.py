@@ -17,24 +17,24 @@ import torch
 from packed_faces import LIPS, MOUTH_COLUMNS, DrawnMouthExpert, talking_clip
 from torch import Tensor
 
-from lipsync_cli.dubbing.generator import load_generator
+from lipsync_cli.dubbing.generator.loading import load_generator
 from lipsync_cli.errors import InputError, UsageError, WeightsError
-from lipsync_cli.training.closed_mouths import closed_windows
-from lipsync_cli.training.face_pack import MARGIN, PackedClip
-from lipsync_cli.training.generator_augment import louder, plain_look, random_look
-from lipsync_cli.training.generator_export import export_generator
-from lipsync_cli.training.generator_measure import Talk
-from lipsync_cli.training.generator_models import TrainedGenerator, draw_clip, pixels
-from lipsync_cli.training.generator_plan import GeneratorPlan, LossWeights
-from lipsync_cli.training.generator_samples import (
+from lipsync_cli.training.faces.pack import MARGIN, PackedClip
+from lipsync_cli.training.generator.augment import louder, plain_look, random_look
+from lipsync_cli.training.generator.closed_mouths import closed_windows
+from lipsync_cli.training.generator.export import export_generator
+from lipsync_cli.training.generator.measure import Talk
+from lipsync_cli.training.generator.models import TrainedGenerator, draw_clip, pixels
+from lipsync_cli.training.generator.plan import GeneratorPlan, LossWeights
+from lipsync_cli.training.generator.samples import (
     FRAMES,
     Hearing,
     Sampler,
     window_rows,
     window_starts,
 )
-from lipsync_cli.training.generator_state import CHECKPOINT, TrainingState
-from lipsync_cli.training.generator_train import Habits, train_generator
+from lipsync_cli.training.generator.state import CHECKPOINT, TrainingState
+from lipsync_cli.training.generator.train import Habits, train_generator
 from lipsync_cli.weights import locate
 
 HEARING = Hearing(-0.04, 16)
@@ -326,7 +326,7 @@ def _masked(faces: Tensor) -> Tensor:
 def test_training_needs_neither_av_nor_typer() -> None:
     """So that it runs where there is a GPU and little else."""
     names = ("train", "export", "grid")
-    imports = "; ".join(f"import lipsync_cli.training.generator_{name}" for name in names)
+    imports = "; ".join(f"import lipsync_cli.training.generator.{name}" for name in names)
     blocked = ("av", "typer", "rich", "scipy", "skimage", "PIL", "soundfile", "face_alignment")
     program = f"import sys; sys.modules |= dict.fromkeys({blocked!r}); {imports}"
     subprocess.run([sys.executable, "-c", program], check=True)

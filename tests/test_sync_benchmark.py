@@ -15,25 +15,25 @@ from lipsync_cli.media.reader import read
 from lipsync_cli.media.video import VideoFrame
 from lipsync_cli.sync.calibration import Calibration
 from lipsync_cli.sync.model import SyncModel
-from lipsync_cli.training import benchmark_sync
-from lipsync_cli.training.benchmark_sync import Plan, run
-from lipsync_cli.training.benchmark_sync_pictures import (
+from lipsync_cli.training.accuracy import benchmark as benchmark_sync
+from lipsync_cli.training.accuracy.benchmark import Plan, run
+from lipsync_cli.training.accuracy.pictures import (
     PictureCondition,
     choose_clips,
     convert,
     head_turn,
     retimed,
 )
-from lipsync_cli.training.benchmark_sync_plot import SIDE, save_reliability
-from lipsync_cli.training.benchmark_sync_report import (
+from lipsync_cli.training.accuracy.plot import SIDE, save_reliability
+from lipsync_cli.training.accuracy.report import (
     accuracy,
     interval,
     reliability,
     reliability_error,
     write_report,
 )
-from lipsync_cli.training.benchmark_sync_sound import changed, sound_conditions
-from lipsync_cli.training.sync_evaluate import Heard, compare, covered, seen_as
+from lipsync_cli.training.accuracy.sound import changed, sound_conditions
+from lipsync_cli.training.sync.evaluate import Heard, compare, covered, seen_as
 from tests.synth import make_clip as make_media
 from tests.test_sync_training import make_clip
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from lipsync_cli.errors import InputError
-from lipsync_cli.training import adpcm
-from lipsync_cli.training.sync_cache import load_clips
-from lipsync_cli.training.sync_pack import pack, unpack
-from lipsync_cli.training.sync_train import TrainingPlan, train
+from lipsync_cli.training.sync import adpcm
+from lipsync_cli.training.sync.cache import load_clips
+from lipsync_cli.training.sync.pack import pack, unpack
+from lipsync_cli.training.sync.train import TrainingPlan, train
 
 FRAMES, RATE = 40, 16_000
 OPEN = """
@@ -22,8 +22,8 @@ import sys
 for name in ("av", "typer", "rich", "soundfile", "face_alignment"):
     sys.modules[name] = None
 from pathlib import Path
-from lipsync_cli.training import sync_train
-from lipsync_cli.training.sync_pack import unpack
+from lipsync_cli.training.sync import train as sync_train
+from lipsync_cli.training.sync.pack import unpack
 print(unpack(Path(sys.argv[1]), Path(sys.argv[2]), "train"))
 """
 

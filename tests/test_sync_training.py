@@ -13,13 +13,13 @@ from lipsync_cli.sync.calibration import Calibration
 from lipsync_cli.sync.encoders import AUDIO_FIELD, AUDIO_STRIDE, EMBED_RATE
 from lipsync_cli.sync.model import SyncModel
 from lipsync_cli.sync.model_file import save_model, shipped_weights
-from lipsync_cli.training.sync_cache import Clip, hold_out
-from lipsync_cli.training.sync_calibrate import Trial, coverage, even_odds, fit, trials
-from lipsync_cli.training.sync_evaluate import see
-from lipsync_cli.training.sync_labels import own_offsets_ms, recentre, table_delay_ms
-from lipsync_cli.training.sync_losses import soft_target
-from lipsync_cli.training.sync_samples import REACH, Sampler
-from lipsync_cli.training.sync_train import TrainingPlan, train
+from lipsync_cli.training.sync.cache import Clip, hold_out
+from lipsync_cli.training.sync.calibrate import Trial, coverage, even_odds, fit, trials
+from lipsync_cli.training.sync.evaluate import see
+from lipsync_cli.training.sync.labels import own_offsets_ms, recentre, table_delay_ms
+from lipsync_cli.training.sync.losses import soft_target
+from lipsync_cli.training.sync.samples import REACH, Sampler
+from lipsync_cli.training.sync.train import TrainingPlan, train
 
 RATE = 16_000
 

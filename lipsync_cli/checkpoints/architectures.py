@@ -111,7 +111,7 @@ def _times(shape: Shape) -> str:
 
 
 def _generator(found: Shapes) -> int:
-    from lipsync_cli.dubbing.infer import infer_topology
+    from lipsync_cli.dubbing.generator.infer import infer_topology
 
     return infer_topology(found).size
 

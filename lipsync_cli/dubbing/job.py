@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from lipsync_cli.dubbing.covered import covered
-from lipsync_cli.dubbing.face_path import Faces
-from lipsync_cli.dubbing.footage import Footage, scan
-from lipsync_cli.dubbing.footage_cache import cached_scan
-from lipsync_cli.dubbing.gate import Gate
-from lipsync_cli.dubbing.kept import Ledger, Moment, in_words
+from lipsync_cli.dubbing.compositing.gate import Gate
+from lipsync_cli.dubbing.compositing.kept import Ledger, Moment, in_words
+from lipsync_cli.dubbing.compositing.showing import Cuts, Marked, Showing
+from lipsync_cli.dubbing.footage.cache import cached_scan
+from lipsync_cli.dubbing.footage.covered import covered
+from lipsync_cli.dubbing.footage.face_path import Faces
+from lipsync_cli.dubbing.footage.people import Person
+from lipsync_cli.dubbing.footage.scan import Footage, scan
+from lipsync_cli.dubbing.mouths.slots import Window
 from lipsync_cli.dubbing.options import DubOptions
-from lipsync_cli.dubbing.people import Person
-from lipsync_cli.dubbing.showing import Cuts, Marked, Showing
-from lipsync_cli.dubbing.slots import Window
 from lipsync_cli.dubbing.speech import Loudness
 from lipsync_cli.errors import UsageError
 from lipsync_cli.faces.detect import create_detector

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lipsync_cli.dubbing.mel import REFERENCE_LEAD_S
-from lipsync_cli.dubbing.slots import Extend
+from lipsync_cli.dubbing.generator.mel import REFERENCE_LEAD_S
+from lipsync_cli.dubbing.mouths.slots import Extend
 from lipsync_cli.media.encoders import EncoderOptions
 
 Engine = Literal["auto", "rewrite", "wav2lip"]

@@ -62,10 +62,11 @@ def _at_zero(weight: list[Wide], place: list[Wide]) -> Wide:
     flat = spread < 1e-9 * weight[0] ** 2
     slope_free = place[0] / weight[0][:, None]
     line = weight[2][:, None] * place[0] - weight[1][:, None] * place[1]
-    return np.where(flat[:, None], slope_free, line / np.where(flat, 1.0, spread)[:, None])
+    fitted = line / np.where(flat, 1.0, spread)[:, None]
+    return np.asarray(np.where(flat[:, None], slope_free, fitted), np.float64)
 
 
 def _sizes(found: Wide) -> Wide:
     points = found.reshape(-1, 5, 2)
     apart = points[:, :2].mean(1) - points[:, 3:].mean(1)
-    return np.maximum(np.hypot(apart[:, 0], apart[:, 1]), 1.0)
+    return np.asarray(np.maximum(np.hypot(apart[:, 0], apart[:, 1]), 1.0), np.float64)

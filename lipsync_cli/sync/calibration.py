@@ -11,7 +11,7 @@ FACTORS = ("bias", "slope", "length", "agreement", "few", "few_agreement", "unre
 
 @dataclass(frozen=True)
 class Calibration:
-    """Fitted on speakers that no encoder was trained on (training/sync_calibrate.py).
+    """Fitted on speakers that no encoder was trained on (training/sync/calibrate.py).
 
     Attributes:
         bias, slope, length, agreement, few, few_agreement, unrelated: logistic regression of

@@ -29,8 +29,8 @@ def set_threads(count: int) -> None:
 
 def split_speakers(clips: Path, cache: Path) -> tuple[list[Any], list[Any]]:
     """Re-centred training clips of (training speakers, speakers for calibration)."""
-    from lipsync_cli.training.sync_cache import hold_out, load_clips
-    from lipsync_cli.training.sync_labels import recentre
+    from lipsync_cli.training.sync.cache import hold_out, load_clips
+    from lipsync_cli.training.sync.labels import recentre
 
     table = clips / "lags.csv"
     return hold_out(recentre(load_clips(cache, "train"), table), HELD_OUT, SPLIT_SEED)
@@ -38,8 +38,8 @@ def split_speakers(clips: Path, cache: Path) -> tuple[list[Any], list[Any]]:
 
 def own_offsets(clips: Path, cache: Path, split: str) -> tuple[list[Any], set[str]]:
     """In-the-wild clips with their own offsets, and those whose offset is no guess."""
-    from lipsync_cli.training.sync_cache import load_clips
-    from lipsync_cli.training.sync_labels import MIN_MARGIN, own_offsets_ms
+    from lipsync_cli.training.sync.cache import load_clips
+    from lipsync_cli.training.sync.labels import MIN_MARGIN, own_offsets_ms
 
     wild = [c for c in load_clips(cache, split) if c.corpus == "wild"]
     own = own_offsets_ms(wild, clips / "lags.csv")

@@ -16,7 +16,7 @@ app = typer.Typer()
 @app.command()
 def prepare_detector(shared: Path, data: Path, report: bool = False) -> None:
     """Label pictures by the teachers in SHARED and pack them."""
-    from lipsync_cli.training.detector_data import prepare_detector_data
+    from lipsync_cli.training.detector.data import prepare_detector_data
 
     purpose: Literal["train", "report"] = "report" if report else "train"
     typer.echo(json.dumps(prepare_detector_data(shared, data, purpose=purpose)))
@@ -33,7 +33,7 @@ def train_detector(
 ) -> None:
     """Train the face detector, or go on with it; a new run may start from another's weights."""
     set_threads(threads)
-    from lipsync_cli.training.detector_train import train_detector as train
+    from lipsync_cli.training.detector.train import train_detector as train
 
     train(data, checkpoint, minutes=minutes, start_from=start_from, peak_rate=rate, log=typer.echo)
 
@@ -43,7 +43,7 @@ def export_detector(
     checkpoint: Path, output: Path = Path("weights/face_detector.onnx"), trained_on: str = ""
 ) -> None:
     """Write the averaged weights as ONNX and enter them into the manifest."""
-    from lipsync_cli.training.detector_train import export_detector as export
+    from lipsync_cli.training.detector.train import export_detector as export
     from lipsync_cli.weights import register
 
     export(checkpoint, output)
@@ -54,7 +54,7 @@ def export_detector(
 def evaluate_detector(weights: Path, data: Path) -> None:
     """Measure a face detector on held-out pictures."""
     set_threads(1)
-    from lipsync_cli.training.detector_evaluate import evaluate_detector as evaluate
+    from lipsync_cli.training.detector.evaluate import evaluate_detector as evaluate
 
     typer.echo(json.dumps(evaluate(weights, data), indent=1))
 
@@ -63,6 +63,6 @@ def evaluate_detector(weights: Path, data: Path) -> None:
 def choose_thresholds(weights: Path, data: Path) -> None:
     """Print the scores that keep to the allowed false boxes on held-out training pictures."""
     set_threads(1)
-    from lipsync_cli.training.detector_evaluate import choose_thresholds as choose
+    from lipsync_cli.training.detector.evaluate import choose_thresholds as choose
 
     typer.echo(json.dumps([look._asdict() for look in choose(weights, data)]))

@@ -31,9 +31,9 @@ def benchmark_dub(
     """
     from lipsync_cli.device import choose
     from lipsync_cli.sync.model_file import load_model
-    from lipsync_cli.training.benchmark_dub import benchmark
-    from lipsync_cli.training.dub_cases import surest_clips
-    from lipsync_cli.training.dub_judge import load_judge
+    from lipsync_cli.training.dub.benchmark import benchmark
+    from lipsync_cli.training.dub.cases import surest_clips
+    from lipsync_cli.training.dub.judge import load_judge
     from lipsync_cli.weights import locate
 
     set_threads(threads)
@@ -59,10 +59,10 @@ def benchmark_dub_files(
     """Dub clips with each other's speech into files, and measure lips, picture and speed."""
     from lipsync_cli.device import choose
     from lipsync_cli.sync.model_file import load_model
-    from lipsync_cli.training.dub_cases import surest_clips
-    from lipsync_cli.training.dub_files import FilesOptions, benchmark_files
-    from lipsync_cli.training.dub_judge import load_judge
-    from lipsync_cli.training.dub_table import lines, summary
+    from lipsync_cli.training.dub.cases import surest_clips
+    from lipsync_cli.training.dub.files import FilesOptions, benchmark_files
+    from lipsync_cli.training.dub.judge import load_judge
+    from lipsync_cli.training.dub.table import lines, summary
     from lipsync_cli.weights import locate, sha256_of
 
     set_threads(threads)

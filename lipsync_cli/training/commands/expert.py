@@ -29,8 +29,8 @@ def pack_faces(
     """Pack colour faces and mel of talking-head clips; one process a shard, resumed if begun."""
     from lipsync_cli.errors import InputError
     from lipsync_cli.faces.detect import create_detector
-    from lipsync_cli.training.face_pack_write import pack_faces
-    from lipsync_cli.training.sync_prepare import Source
+    from lipsync_cli.training.faces.write import pack_faces
+    from lipsync_cli.training.sync.prepare import Source
 
     set_threads(1)
     manifest = clips / "manifest.csv"
@@ -64,10 +64,10 @@ def train_expert(
 ) -> None:
     """Train the sync expert, or go on with it; held-out people of the split show how well."""
     from lipsync_cli.errors import UsageError
-    from lipsync_cli.training.expert_state import ExpertPlan
-    from lipsync_cli.training.expert_train import Habits
-    from lipsync_cli.training.expert_train import train_expert as train
-    from lipsync_cli.training.face_pack import hold_out, load_pack
+    from lipsync_cli.training.expert.state import ExpertPlan
+    from lipsync_cli.training.expert.train import Habits
+    from lipsync_cli.training.expert.train import train_expert as train
+    from lipsync_cli.training.faces.pack import hold_out, load_pack
 
     if loss not in ("multiway", "bce"):
         raise UsageError(f"there is no loss {loss!r}", hint="multiway or bce")
@@ -92,10 +92,10 @@ def evaluate_expert(
 ) -> None:
     """Accuracy of an expert, official or own, on the people of a split."""
     from lipsync_cli.device import choose
-    from lipsync_cli.dubbing.expert import load_expert
-    from lipsync_cli.training.expert_evaluate import evaluate_expert
-    from lipsync_cli.training.expert_state import trained_expert
-    from lipsync_cli.training.face_pack import load_pack
+    from lipsync_cli.dubbing.generator.expert import load_expert
+    from lipsync_cli.training.expert.evaluate import evaluate_expert
+    from lipsync_cli.training.expert.state import trained_expert
+    from lipsync_cli.training.faces.pack import load_pack
 
     set_threads(threads)
     expert = trained_expert(weights)[0] if weights.is_dir() else load_expert(weights)
@@ -112,7 +112,7 @@ def export_expert(
     figures: Annotated[Path | None, typer.Option(help="Report of evaluate-expert.")] = None,
 ) -> None:
     """Write the averaged expert of a run in half precision."""
-    from lipsync_cli.training.expert_export import export_expert
+    from lipsync_cli.training.expert.export import export_expert
 
     measured = None if figures is None else json.loads(figures.read_text())
     about = export_expert(run, to, listed=listed, trained_on=trained_on, figures=measured)

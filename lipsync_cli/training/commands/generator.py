@@ -14,11 +14,11 @@ from lipsync_cli.errors import InputError, UsageError
 from lipsync_cli.training.commands.common import Report, Run, Threads, publish, set_threads
 
 if TYPE_CHECKING:
-    from lipsync_cli.dubbing.expert import SyncExpert
-    from lipsync_cli.training.face_pack import PackedClip
-    from lipsync_cli.training.generator_models import TrainedGenerator
-    from lipsync_cli.training.generator_opinions import Opinions
-    from lipsync_cli.training.generator_plan import GeneratorPlan
+    from lipsync_cli.dubbing.generator.expert import SyncExpert
+    from lipsync_cli.training.faces.pack import PackedClip
+    from lipsync_cli.training.generator.models import TrainedGenerator
+    from lipsync_cli.training.generator.opinions import Opinions
+    from lipsync_cli.training.generator.plan import GeneratorPlan
 
 app = typer.Typer()
 
@@ -55,7 +55,7 @@ def train_generator(
     threads: Threads = 2,
 ) -> None:
     """Train a generator, or go on with it; grids of samples are written beside it."""
-    from lipsync_cli.training.generator_plan import LossWeights, architecture_named, changed
+    from lipsync_cli.training.generator.plan import LossWeights, architecture_named, changed
 
     weights = changed(LossWeights(), loss or ())
     plan = _plan(widths, steps, set_)
@@ -73,7 +73,7 @@ def export_generator(
     figures: Annotated[Path | None, typer.Option(help="JSON of what it measured.")] = None,
 ) -> None:
     """Write the averaged weights in half precision and enter them into the manifest."""
-    from lipsync_cli.training.generator_export import export_generator as export
+    from lipsync_cli.training.generator.export import export_generator as export
 
     measured = {} if figures is None else _measured(figures)
     weight = export(run, weights, trained_on=trained_on, figures=measured)
@@ -100,8 +100,8 @@ def compare_generators(
     threads: Threads = 2,
 ) -> None:
     """Train the paper's methods alike, where that is not done, and measure them on strangers."""
-    from lipsync_cli.training import generator_compare as comparison
-    from lipsync_cli.training.face_pack import load_pack
+    from lipsync_cli.training.faces.pack import load_pack
+    from lipsync_cli.training.generator import compare as comparison
 
     set_threads(threads)
     opinion, net = _opinions(clips, judge, syncnet), _expert(expert)
@@ -133,7 +133,7 @@ class _Training:
 
     def run(self, plan: GeneratorPlan, folder: Path) -> TrainedGenerator:
         """Train with the people of the pack that are not held out."""
-        from lipsync_cli.training.generator_train import Habits, train_generator
+        from lipsync_cli.training.generator.train import Habits, train_generator
 
         kept, held_out = self._people
         habits = Habits(
@@ -153,7 +153,7 @@ class _Training:
 
     @cached_property
     def _people(self) -> tuple[list[PackedClip], list[PackedClip]]:
-        from lipsync_cli.training.face_pack import hold_out, load_pack
+        from lipsync_cli.training.faces.pack import hold_out, load_pack
 
         return hold_out(load_pack(self.pack, "train"))
 
@@ -172,7 +172,7 @@ def _measured(report: Path) -> dict[str, Any]:
 
 
 def _plan(widths: str, steps: int, settings: list[str] | None) -> GeneratorPlan:
-    from lipsync_cli.training.generator_plan import GeneratorPlan, changed
+    from lipsync_cli.training.generator.plan import GeneratorPlan, changed
 
     try:
         encoder, audio, decoder = (int(part) for part in widths.split("/"))
@@ -185,8 +185,8 @@ def _plan(widths: str, steps: int, settings: list[str] | None) -> GeneratorPlan:
 def _expert(path: Path | None) -> SyncExpert:
     if path is None:
         raise UsageError("the sync loss needs an expert", hint="give --expert, or --loss sync=0")
-    from lipsync_cli.dubbing.expert import load_expert
-    from lipsync_cli.training.expert_state import trained_expert
+    from lipsync_cli.dubbing.generator.expert import load_expert
+    from lipsync_cli.training.expert.state import trained_expert
 
     return trained_expert(path)[0] if path.is_dir() else load_expert(path)
 
@@ -196,6 +196,6 @@ def _opinions(clips: Path | None, judge: Path | None, syncnet: Path | None) -> O
         return None
     if clips is None:
         raise UsageError("judges hear the original sound", hint="give --clips, what was packed")
-    from lipsync_cli.training.generator_opinions import Opinions
+    from lipsync_cli.training.generator.opinions import Opinions
 
     return Opinions(clips, judge, syncnet)

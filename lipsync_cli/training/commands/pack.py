@@ -16,7 +16,7 @@ Packed = Annotated[Path, typer.Option(help="Folder of the small files.")]
 @app.command()
 def pack_sync(cache: Cache, packed: Packed, split: str = "train") -> None:
     """Make the cache of prepare-sync a fortieth of its size, to be carried elsewhere."""
-    from lipsync_cli.training.sync_pack import pack
+    from lipsync_cli.training.sync.pack import pack
 
     for path in pack(cache, packed, split):
         typer.echo(f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB")
@@ -25,6 +25,6 @@ def pack_sync(cache: Cache, packed: Packed, split: str = "train") -> None:
 @app.command()
 def unpack_sync(packed: Packed, cache: Cache, split: str = "train") -> None:
     """Make the cache again from what pack-sync wrote."""
-    from lipsync_cli.training.sync_pack import unpack
+    from lipsync_cli.training.sync.pack import unpack
 
     typer.echo(f"{unpack(packed, cache, split)} clips")

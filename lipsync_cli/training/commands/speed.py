@@ -55,7 +55,7 @@ def benchmark_speed(
 
     With more than one thread the CPU time of compositing misses that of other threads.
     """
-    from lipsync_cli.training.benchmark_speed_run import Asked, run
+    from lipsync_cli.training.speed.run import Asked, run
 
     set_threads(threads)
     asked = Asked(
@@ -101,7 +101,7 @@ def test_faults(
     report: Report = None,
 ) -> None:
     """Damaged files, kills, full disks: how many were tried, and what was lost; exit 1 if any."""
-    from lipsync_cli.training.faults_run import run
+    from lipsync_cli.training.faults.run import run
 
     answer = run(minutes, seed, dub=dub)
     publish(answer, report)

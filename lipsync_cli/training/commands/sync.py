@@ -31,7 +31,7 @@ def prepare_sync(
 ) -> None:
     """Pack mouth crops and sound of talking-head clips; one process a shard."""
     from lipsync_cli.faces.detect import create_detector
-    from lipsync_cli.training.sync_prepare import Source, prepare_sync_data
+    from lipsync_cli.training.sync.prepare import Source, prepare_sync_data
 
     set_threads(1)
     with (clips / "manifest.csv").open(newline="") as file:
@@ -55,7 +55,7 @@ def train_sync(
     start_from: Path | None = None,
 ) -> None:
     """Train encoders and classifier jointly, afresh, from a shipped model or a checkpoint."""
-    from lipsync_cli.training.sync_train import TrainingPlan, train
+    from lipsync_cli.training.sync.train import TrainingPlan, train
 
     set_threads(threads)
     kept, _ = split_speakers(clips, cache)
@@ -79,7 +79,7 @@ def train_sync(
 @app.command()
 def export_sync(clips: Clips, cache: Cache, run: Run, weights: Path = Path("weights")) -> None:
     """Calibrate on the held-out speakers and write weights/sync.pt."""
-    from lipsync_cli.training.sync_export import export
+    from lipsync_cli.training.sync.export import export
 
     set_threads(1)
     _, held_out = split_speakers(clips, cache)
@@ -90,13 +90,13 @@ def export_sync(clips: Clips, cache: Cache, run: Run, weights: Path = Path("weig
 def prepare_benchmark(clips: Clips, cache: Cache, pictures: Pictures, count: int = 12) -> None:
     """Convert, encode and shrink validation clips, and pack them; needs no model, goes on."""
     from lipsync_cli.faces.detect import create_detector
-    from lipsync_cli.training.benchmark_sync_pictures import (
+    from lipsync_cli.training.accuracy.pictures import (
         PICTURE_CONDITIONS,
         choose_clips,
         measure_poses,
         prepare_conditions,
     )
-    from lipsync_cli.training.sync_prepare import Source
+    from lipsync_cli.training.sync.prepare import Source
 
     set_threads(1)
     known, trusted = own_offsets(clips, cache, "val")
@@ -125,9 +125,9 @@ def benchmark_sync(
     import torch
 
     from lipsync_cli.sync.model_file import load_model
-    from lipsync_cli.training.benchmark_sync import Plan, run
-    from lipsync_cli.training.benchmark_sync_pictures import load_poses
-    from lipsync_cli.training.benchmark_sync_report import write_report
+    from lipsync_cli.training.accuracy.benchmark import Plan, run
+    from lipsync_cli.training.accuracy.pictures import load_poses
+    from lipsync_cli.training.accuracy.report import write_report
     from lipsync_cli.weights import locate
     from lipsync_cli.weights.listing import sha256_of
 
@@ -146,7 +146,7 @@ def benchmark_sync(
 @app.command()
 def evaluate_injected(files: list[Path], report: Report = None, threads: Threads = 2) -> None:
     """Shift the sound of files by known amounts and measure the change with the product."""
-    from lipsync_cli.training.sync_injected import injected_shifts, summary
+    from lipsync_cli.training.sync.injected import injected_shifts, summary
 
     set_threads(threads)
     found = injected_shifts(files, log=lambda line: typer.echo(line, err=True))

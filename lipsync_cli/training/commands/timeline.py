@@ -24,9 +24,9 @@ def benchmark_drift(
     threads: Threads = 1,
 ) -> None:
     """Write programmes whose sound drifts and steps, measure them and repair them."""
-    from lipsync_cli.training.benchmark_drift import benchmark, record, table
-    from lipsync_cli.training.drift_programme import Planted, lags_ms
-    from lipsync_cli.training.dub_cases import surest_clips
+    from lipsync_cli.training.drift.benchmark import benchmark, record, table
+    from lipsync_cli.training.drift.programme import Planted, lags_ms
+    from lipsync_cli.training.dub.cases import surest_clips
 
     set_threads(threads)
     folder.mkdir(parents=True, exist_ok=True)

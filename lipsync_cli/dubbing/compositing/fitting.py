@@ -1,0 +1,118 @@
+"""Fit a drawn or borrowed face into the picture of the moment, frame after frame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from lipsync_cli.dubbing.compositing.canvas import (
+    Canvas,
+    cut_canvas,
+    face_place,
+    paste_canvas,
+    transfer,
+)
+from lipsync_cli.dubbing.compositing.compose import Look, blend
+from lipsync_cli.dubbing.compositing.gate import Gate
+from lipsync_cli.dubbing.compositing.mask import ring_mask
+from lipsync_cli.dubbing.compositing.morph import morph
+from lipsync_cli.dubbing.compositing.refine import Meeting
+from lipsync_cli.dubbing.compositing.ring import RingMatch
+from lipsync_cli.dubbing.compositing.seam import Seam
+from lipsync_cli.dubbing.compositing.warp import resized
+from lipsync_cli.dubbing.footage.face_path import FaceAt
+from lipsync_cli.media.upright import Upright
+
+# Px of the square for one of the picture from which all detail of new lips comes along.
+_FINE_ENOUGH = 0.8
+
+
+class Fitter:
+    """Puts new lower faces into pictures; light follows from frame to frame of a track.
+
+    Args:
+        upright: how the pictures are coded.
+        look: how a face is fitted in.
+        redrawn: the new faces are drawn coarsely: the old lips' fine detail is taken away
+            where they lie, as it is from faces too large for their squares.
+        gate: says how much of each is shown.
+    """
+
+    def __init__(
+        self,
+        upright: Upright,
+        look: Look | None = None,
+        *,
+        redrawn: bool = False,
+        gate: Gate | None = None,
+    ) -> None:
+        self._upright, self._look, self._redrawn = upright, look or Look(), redrawn
+        self._track: int | None = None
+        self._match, self._seam, self._meeting = RingMatch(), Seam(), Meeting()
+        self._gate = gate or Gate()
+
+    def borrowed(
+        self, picture: av.VideoFrame, face: FaceAt, canvas: Canvas, pts_s: float
+    ) -> av.VideoFrame:
+        """Put a face from another moment, cut out by `face_place`, onto `face`."""
+        before = self._cut(picture, face)
+        ring = ring_mask(before.side, face.landmarks, self._look.shape)
+        new = self._meeting.bend(before, relaid(canvas, before), ring, pts_s)
+        return self._put(picture, face, before, new, None, pts_s)
+
+    def drawn(
+        self, picture: av.VideoFrame, face: FaceAt, canvas: Canvas, pts_s: float
+    ) -> av.VideoFrame:
+        """Put a canvas of this very picture, placed anyhow, onto `face`."""
+        before = self._cut(picture, face)
+        moved, known = transfer(canvas, before)
+        return self._put(picture, face, before, moved, known, pts_s)
+
+    def _cut(self, picture: av.VideoFrame, face: FaceAt) -> Canvas:
+        if face.track != self._track:
+            for part in (self._match, self._seam, self._gate, self._meeting):
+                part.reset()
+            self._track = face.track
+        return cut_canvas(picture, face_place(face.landmarks, self._upright))
+
+    def _put(
+        self,
+        picture: av.VideoFrame,
+        face: FaceAt,
+        before: Canvas,
+        new: Canvas,
+        known: npt.NDArray[np.float32] | None,
+        pts_s: float,
+    ) -> av.VideoFrame:
+        fitted = blend(
+            before,
+            new,
+            face.landmarks,
+            self._match,
+            self._seam,
+            pts_s,
+            known=known,
+            look=self._look,
+        )
+        mask = fitted.mask * self._gate.weight(pts_s, face.landmarks, residual=fitted.residual)
+        coarse = self._redrawn or before.zoom < _FINE_ENOUGH
+        bare = fitted.lips if coarse else None
+        return paste_canvas(picture, before, fitted.canvas, mask, bare)
+
+
+def relaid(canvas: Canvas, onto: Canvas) -> Canvas:
+    """Lay a face over another one: both squares are aligned, whatever their size and colours."""
+    planes = canvas.planes
+    if canvas.colour != onto.colour:
+        planes = onto.colour.from_bgr(canvas.colour.to_bgr(planes))
+    if canvas.side != onto.side:
+        planes = resized(planes, onto.side, smooth=True)
+    return replace(onto, planes=planes)
+
+
+def mixed(first: Canvas, second: Canvas, share: float) -> Canvas:
+    """Bend a face towards another one; `share` is that of the second."""
+    return morph(first, relaid(second, first), share)

@@ -1,0 +1,63 @@
+"""Let cheeks and chin of a borrowed face meet those of the picture: dense flow along its edge."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from lipsync_cli.dubbing.compositing.canvas import REACH, Canvas
+from lipsync_cli.dubbing.compositing.morph import bent, dense_flow
+from lipsync_cli.dubbing.compositing.ring import spread
+from lipsync_cli.dubbing.compositing.warp import resize
+
+Floats = npt.NDArray[np.float32]
+
+_SIDE = 64
+# In distances of eyes and mouth: skin slides by less than this, and less than that is noise.
+_FARTHEST = 0.06
+
+
+class Meeting:
+    """Bends new faces of one shot; what they are bent by does not flicker.
+
+    Five landmarks place a face to within some hundredths of its size, and a jaw that drops
+    takes the cheeks along. Flow is read only near the edge of the mask and continued smoothly
+    inwards: lips are shifted with what surrounds them, and keep their shape.
+
+    Args:
+        settling_s: time in which the bending follows.
+    """
+
+    def __init__(self, settling_s: float = 0.1) -> None:
+        self._settling_s = settling_s
+        self._flow: Floats | None = None
+        self._last_s = 0.0
+
+    def reset(self) -> None:
+        """Forget what was before; for the first frame of a shot or of a track."""
+        self._flow = None
+
+    def bend(self, original: Canvas, new: Canvas, ring: Floats, pts_s: float) -> Canvas:
+        """Bend `new` until it meets `original` in the ring.
+
+        Args:
+            ring: float32 [side, side], where both should show the same.
+            pts_s: presentation time.
+        """
+        found = resize(dense_flow(original.planes[0], new.planes[0]), (_SIDE, _SIDE))
+        length = np.linalg.norm(found, axis=-1)  # [64, 64], shares of a side
+        most = _FARTHEST / REACH
+        near = resize(ring, (_SIDE, _SIDE)) * (length < 2 * most)
+        found *= np.minimum(1, most / np.maximum(length, 1e-6))[..., None]
+        self._flow = flow = self._settled(spread(found, near), pts_s)
+        return new.with_planes(bent(new.planes, flow))
+
+    def _settled(self, flow: Floats, pts_s: float) -> Floats:
+        before, elapsed_s = self._flow, pts_s - self._last_s
+        self._last_s = pts_s
+        if before is None or elapsed_s < 0:
+            return flow
+        kept = math.exp(-elapsed_s / self._settling_s)
+        return np.asarray(flow + kept * (before - flow), np.float32)

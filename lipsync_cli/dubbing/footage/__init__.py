@@ -1,0 +1,1 @@
+"""Who is in the footage, and where their faces are."""

@@ -1,0 +1,1 @@
+"""Networks that draw mouths, and those that teach them."""

@@ -1,0 +1,1 @@
+"""The speaker's own mouths: indexed, chosen by sound, borrowed."""

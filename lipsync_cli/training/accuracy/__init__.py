@@ -1,0 +1,1 @@
+"""How accurate the sync model is, by window and condition."""

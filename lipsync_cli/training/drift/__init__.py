@@ -1,0 +1,1 @@
+"""Programmes with known drift and steps."""

@@ -1,0 +1,1 @@
+"""Dubs, measured by others than the model that made them."""

@@ -1,0 +1,1 @@
+"""Packed faces and sound: what expert and generator train on."""

@@ -1,0 +1,1 @@
+"""Time by stage, beside the limit of each."""
