@@ -214,7 +214,7 @@ def test_runs_that_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(WeightsError, match="width is 2 instead of 4"):
         train_expert(clips, [], tmp_path, replace(PLAN, width=4), device="cpu")
     (tmp_path / CHECKPOINT).write_bytes(b"PK no")
-    with pytest.raises(WeightsError, match="no checkpoint of an expert"):
+    with pytest.raises(WeightsError, match="no checkpoint of train-expert"):
         train_expert(clips, [], tmp_path, PLAN, device="cpu")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UsageError, match="no device 'cuda'"):

@@ -252,7 +252,7 @@ def test_a_run_of_another_architecture_is_refused(clips: list[PackedClip], tmp_p
 
 def test_a_damaged_checkpoint_is_named(clips: list[PackedClip], tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"PK\x03\x04 no more")
-    with pytest.raises(WeightsError, match="no checkpoint of a generator") as caught:
+    with pytest.raises(WeightsError, match="no checkpoint of train-generator") as caught:
         train_generator(clips, clips, tmp_path, replace(TINY, weights=PLAIN), habits=QUIET)
     assert caught.value.path == str(tmp_path / CHECKPOINT) and caught.value.hint
 

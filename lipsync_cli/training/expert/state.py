@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lipsync_cli.dubbing.generator.expert import SyncExpert
 from lipsync_cli.errors import WeightsError
+from lipsync_cli.training.checkpoint import read_checkpoint
 from lipsync_cli.training.expert.augment import varied_pairs
 from lipsync_cli.training.expert.losses import (
     Choices,
@@ -159,7 +160,7 @@ class ExpertState:
         Raises:
             WeightsError: it is damaged, or one of another architecture or loss.
         """
-        saved = read_checkpoint(path)
+        saved = read_checkpoint(path, _NEEDED, "expert")
         before = plan_of(saved)
         for name in ("width", "loss"):
             if getattr(before, name) != getattr(self.plan, name):
@@ -176,30 +177,7 @@ class ExpertState:
 
 
 _PARTS = ("model", "averaged", "loss", "optimiser")
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read an expert's checkpoint.
-
-    Raises:
-        WeightsError: there is none, or it is damaged.
-    """
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        if not {*_PARTS, "plan", "step"} <= saved.keys():
-            raise KeyError("parts are missing")
-    except FileNotFoundError as error:
-        raise WeightsError(
-            "there is no checkpoint", path=path, hint="train with train-expert first"
-        ) from error
-    # Unpickling raises errors of every kind.
-    except Exception as error:
-        raise WeightsError(
-            "is no checkpoint of an expert's training",
-            path=path,
-            hint="delete it to begin anew, or train in another folder",
-        ) from error
-    return dict(saved)
+_NEEDED = {*_PARTS, "plan", "step"}
 
 
 def plan_of(saved: dict[str, Any]) -> ExpertPlan:
@@ -213,7 +191,7 @@ def trained_expert(folder: Path) -> tuple[SyncExpert, ExpertPlan, int]:
     Raises:
         WeightsError: the folder holds no run.
     """
-    saved = read_checkpoint(folder / CHECKPOINT)
+    saved = read_checkpoint(folder / CHECKPOINT, _NEEDED, "expert")
     plan = plan_of(saved)
     expert = SyncExpert(plan.width)
     expert.load_state_dict(saved["averaged"])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lipsync_cli.errors import WeightsError
+from lipsync_cli.training.checkpoint import read_checkpoint
 from lipsync_cli.training.generator.critics import critics_of
 from lipsync_cli.training.generator.losses import (
     expert_cosine,
@@ -136,7 +137,7 @@ class TrainingState:
         Raises:
             WeightsError: it is damaged, or one of another architecture.
         """
-        saved = read_checkpoint(path)
+        saved = read_checkpoint(path, _NEEDED, "generator")
         _check_network(saved["network"], self.plan, path)
         try:
             for name, part in self._parts().items():
@@ -166,28 +167,7 @@ class TrainingState:
         return parts
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a generator's checkpoint.
-
-    Raises:
-        WeightsError: there is none, or it is damaged.
-    """
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        if not {"averaged", "network", "plan", "step"} <= saved.keys():
-            raise KeyError("parts are missing")
-    except FileNotFoundError as error:
-        raise WeightsError(
-            "there is no checkpoint", path=path, hint="train with train-generator first"
-        ) from error
-    # Unpickling raises errors of every kind.
-    except Exception as error:
-        raise WeightsError(
-            "is no checkpoint of a generator's training",
-            path=path,
-            hint="delete it to begin anew, or train in another folder",
-        ) from error
-    return dict(saved)
+_NEEDED = {"averaged", "network", "plan", "step"}
 
 
 def trained_generator(folder: Path) -> tuple[TrainedGenerator, GeneratorPlan, int]:
@@ -196,7 +176,7 @@ def trained_generator(folder: Path) -> tuple[TrainedGenerator, GeneratorPlan, in
     Raises:
         WeightsError: the folder holds no run.
     """
-    saved = read_checkpoint(folder / CHECKPOINT)
+    saved = read_checkpoint(folder / CHECKPOINT, _NEEDED, "generator")
     plan = plan_of(saved)
     model = TrainedGenerator(plan)
     model.load_state_dict(saved["averaged"])

@@ -170,14 +170,6 @@ def coverage(found: Sequence[Trial], calibration: Calibration, at_least: float =
     return float(np.mean(held)) if held else float("nan")
 
 
-def sure_about_strangers(
-    found: Sequence[Trial], calibration: Calibration, at_least: float = SURE
-) -> float:
-    """Share of cuts with somebody else's sound that got a sure answer."""
-    sure = [t.sure(calibration, at_least) for t in found if t.stranger]
-    return float(np.mean(sure)) if sure else float("nan")
-
-
 def logistic(x: Floats, y: Floats, weight: Floats, ridge: float = 1.0) -> Floats:
     """Logistic regression of y [N] on x [N, F] by Newton's method: [F].
 
