@@ -15,7 +15,7 @@ Packed = Annotated[Path, typer.Option(help="Folder of the small files.")]
 
 @app.command()
 def pack_sync(cache: Cache, packed: Packed, split: str = "train") -> None:
-    """Make the cache of prepare-sync a fortieth of its size, to be carried elsewhere."""
+    """Make the cache of prepare-sync a twentieth of its size, to be carried elsewhere."""
     from lipsync_cli.training.sync.pack import pack
 
     for path in pack(cache, packed, split):

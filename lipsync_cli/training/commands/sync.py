@@ -22,6 +22,7 @@ from lipsync_cli.training.commands.common import (
 )
 
 app = typer.Typer()
+Runs = Annotated[list[Path], typer.Option(help="Folder of checkpoints; repeatable.")]
 Pictures = Annotated[Path, typer.Option(help="Converted clips, made by prepare-benchmark.")]
 
 
@@ -53,6 +54,9 @@ def train_sync(
     device: str = "cpu",
     threads: Threads = 2,
     start_from: Path | None = None,
+    crowd: Annotated[int, typer.Option(help="How many times the usual batch.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that draw samples.")] = 0,
+    bfloat16: bool = False,
 ) -> None:
     """Train encoders and classifier jointly, afresh, from a shipped model or a checkpoint."""
     from lipsync_cli.training.sync.train import TrainingPlan, train
@@ -64,7 +68,7 @@ def train_sync(
         typer.echo(f"{step} " + " ".join(f"{k}={v:.3f}" for k, v in losses.items()))
 
     deadline_s = 60 * minutes
-    plan = TrainingPlan(steps=steps)
+    plan = TrainingPlan(steps=steps, crowd=crowd, workers=workers, bfloat16=bfloat16)
     train(
         kept,
         run,
@@ -77,8 +81,8 @@ def train_sync(
 
 
 @app.command()
-def export_sync(clips: Clips, cache: Cache, run: Run, weights: Path = Path("weights")) -> None:
-    """Calibrate on the held-out speakers and write weights/sync.pt."""
+def export_sync(clips: Clips, cache: Cache, run: Runs, weights: Path = Path("weights")) -> None:
+    """Calibrate on the held-out speakers and write weights/sync.pt; several runs are averaged."""
     from lipsync_cli.training.sync.export import export
 
     set_threads(1)

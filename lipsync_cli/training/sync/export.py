@@ -18,16 +18,24 @@ from lipsync_cli.weights import register
 STRANGERS = 4.0  # other people's sounds under each clip: they cost little and say much
 
 
-def load_checkpoint(folder: Path) -> SyncModel:
-    """The running average of the weights of a training run."""
-    saved = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+def load_checkpoint(*folders: Path) -> SyncModel:
+    """The running average of the weights of a training run; of several, the mean of theirs.
+
+    A run and the one that went on from it lie in one basin, whose middle does better than
+    either on people that both never saw (weight averaging).
+    """
+    runs = [
+        torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)["averaged"]
+        for folder in folders
+    ]
     model = SyncModel()
-    model.load_state_dict(saved["averaged"])
+    mean = {name: torch.stack([run[name].double() for run in runs]).mean(0) for name in runs[0]}
+    model.load_state_dict({name: value.to(runs[0][name].dtype) for name, value in mean.items()})
     return model.eval()
 
 
 def export(
-    folder: Path,
+    folders: Sequence[Path],
     held_out: Sequence[Clip],
     target: Path,
     *,
@@ -39,7 +47,7 @@ def export(
     Returns:
         The calibration.
     """
-    model = load_checkpoint(folder)
+    model = load_checkpoint(*folders)
     people = [seen for clip in held_out if (seen := see(model, clip)) is not None]
     calibration = fit(trials(model, people, strangers=STRANGERS))
     save_model(model, calibration, target)

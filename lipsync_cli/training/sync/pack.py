@@ -1,6 +1,6 @@
 """The training cache made small enough to carry to another machine, and back.
 
-Crops become one grey H.264 video a shard, sound 4-bit ADPCM: a fortieth of the cache. Packing
+Crops become one grey H.264 video a shard, sound 4-bit ADPCM: a twentieth of the cache. Packing
 needs PyAV; unpacking NumPy and OpenCV only, and gives a cache folder of the very same form.
 """
 
