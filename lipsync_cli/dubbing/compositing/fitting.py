@@ -20,6 +20,7 @@ from lipsync_cli.dubbing.compositing.gate import Gate
 from lipsync_cli.dubbing.compositing.mask import ring_mask
 from lipsync_cli.dubbing.compositing.morph import morph
 from lipsync_cli.dubbing.compositing.refine import Meeting
+from lipsync_cli.dubbing.compositing.register import Registration
 from lipsync_cli.dubbing.compositing.ring import RingMatch
 from lipsync_cli.dubbing.compositing.seam import Seam
 from lipsync_cli.dubbing.compositing.warp import resized
@@ -51,7 +52,8 @@ class Fitter:
     ) -> None:
         self._upright, self._look, self._redrawn = upright, look or Look(), redrawn
         self._track: int | None = None
-        self._match, self._seam, self._meeting = RingMatch(), Seam(), Meeting()
+        self._match, self._seam = RingMatch(), Seam()
+        self._registration, self._meeting = Registration(), Meeting()
         self._gate = gate or Gate()
 
     def borrowed(
@@ -60,7 +62,8 @@ class Fitter:
         """Put a face from another moment, cut out by `face_place`, onto `face`."""
         before = self._cut(picture, face)
         ring = ring_mask(before.side, face.landmarks, self._look.shape)
-        new = self._meeting.bend(before, relaid(canvas, before), ring, pts_s)
+        laid = self._registration.lay(before, relaid(canvas, before), pts_s)
+        new = self._meeting.bend(before, laid, ring, pts_s)
         return self._put(picture, face, before, new, None, pts_s)
 
     def drawn(
@@ -73,7 +76,7 @@ class Fitter:
 
     def _cut(self, picture: av.VideoFrame, face: FaceAt) -> Canvas:
         if face.track != self._track:
-            for part in (self._match, self._seam, self._gate, self._meeting):
+            for part in (self._match, self._seam, self._gate, self._registration, self._meeting):
                 part.reset()
             self._track = face.track
         return cut_canvas(picture, face_place(face.landmarks, self._upright))
