@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from synth import make_clip as make_media
+from test_sync_training import make_clip
 
 from lipsync_cli.media.reader import read
 from lipsync_cli.media.video import VideoFrame
@@ -35,7 +36,6 @@ from lipsync_cli.training.accuracy.report import (
 )
 from lipsync_cli.training.accuracy.sound import changed, sound_conditions
 from lipsync_cli.training.sync.evaluate import Heard, compare, covered, seen_as
-from tests.test_sync_training import make_clip
 
 RATE = 16_000
 
