@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.compositing.mask import nose_aside
+from lipsync_cli.dubbing.compositing.settling import Settling
 
 Floats = npt.NDArray[np.float32]
 
@@ -70,14 +71,13 @@ class Gate:
 
     def __init__(self, options: GateOptions | None = None, planned: Planned | None = None) -> None:
         self._options, self._planned = options or GateOptions(), planned
-        self._weight: float | None = None
-        self._last_s = 0.0
+        self._weight: Settling[float] = Settling()
         self._hindered: Reason | None = None
         self.last: Verdict | None = None
 
     def reset(self) -> None:
         """Forget what was before; for the first frame of a shot or of a track."""
-        self._weight = None
+        self._weight.reset()
 
     def weight(
         self, pts_s: float, landmarks: npt.ArrayLike, *, score: float = 1.0, residual: float = 0.0
@@ -108,15 +108,9 @@ class Gate:
         return weight
 
     def _settled(self, pts_s: float, wanted: float) -> float:
-        limits = self._options
-        before, elapsed_s = self._weight, pts_s - self._last_s
-        self._last_s = pts_s
-        if before is None or elapsed_s < 0:
-            self._weight = wanted
-        else:
-            settling_s = limits.fall_s if wanted < before else limits.rise_s
-            self._weight = wanted + math.exp(-elapsed_s / settling_s) * (before - wanted)
-        return self._weight
+        limits, before = self._options, self._weight.value
+        falls = before is not None and wanted < before
+        return self._weight.follow(wanted, pts_s, limits.fall_s if falls else limits.rise_s)
 
 
 def turned_deg(landmarks: npt.ArrayLike) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.compositing.canvas import REACH, Canvas
 from lipsync_cli.dubbing.compositing.morph import bent, dense_flow
 from lipsync_cli.dubbing.compositing.ring import spread
+from lipsync_cli.dubbing.compositing.settling import Settling
 from lipsync_cli.dubbing.compositing.warp import resize
 
 Floats = npt.NDArray[np.float32]
@@ -32,12 +31,11 @@ class Meeting:
 
     def __init__(self, settling_s: float = 0.1) -> None:
         self._settling_s = settling_s
-        self._flow: Floats | None = None
-        self._last_s = 0.0
+        self._flow: Settling[Floats] = Settling()
 
     def reset(self) -> None:
         """Forget what was before; for the first frame of a shot or of a track."""
-        self._flow = None
+        self._flow.reset()
 
     def bend(self, original: Canvas, new: Canvas, ring: Floats, pts_s: float) -> Canvas:
         """Bend `new` until it meets `original` in the ring.
@@ -51,13 +49,5 @@ class Meeting:
         most = _FARTHEST / REACH
         near = resize(ring, (_SIDE, _SIDE)) * (length < 2 * most)
         found *= np.minimum(1, most / np.maximum(length, 1e-6))[..., None]
-        self._flow = flow = self._settled(spread(found, near), pts_s)
+        flow = self._flow.follow(spread(found, near), pts_s, self._settling_s)
         return new.with_planes(bent(new.planes, flow))
-
-    def _settled(self, flow: Floats, pts_s: float) -> Floats:
-        before, elapsed_s = self._flow, pts_s - self._last_s
-        self._last_s = pts_s
-        if before is None or elapsed_s < 0:
-            return flow
-        kept = math.exp(-elapsed_s / self._settling_s)
-        return np.asarray(flow + kept * (before - flow), np.float32)

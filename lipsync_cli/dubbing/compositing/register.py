@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.compositing.canvas import Canvas
-from lipsync_cli.dubbing.compositing.warp import inverse, resize, warp
-from lipsync_cli.faces._cv2 import load_cv2
+from lipsync_cli.dubbing.compositing.settling import Settling
+from lipsync_cli.dubbing.compositing.warp import blur, inverse, resize, warp
 
 Floats = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]
 
 # Sides of the squares that are compared, coarse to fine, and steps on each.
-_SIDES, _STEPS = (32, 64), 8
+_SIDES, _STEPS, _BLUR = (32, 64), 8, 1.2
 # From the brows to the nostrils, in shares of the square; the mouth itself says nothing.
 _CENTRE, _SPREAD = (0.5, 0.34), (0.17, 0.12)
 # Landmarks are never further off than this: change of size, radians, shares of a side.
@@ -36,27 +35,17 @@ class Registration:
     """
 
     def __init__(self) -> None:
-        self._shift: Wide | None = None
-        self._last_s = 0.0
+        self._shift: Settling[Wide] = Settling()
 
     def reset(self) -> None:
         """Forget what was before; for the first frame of a shot or of a track."""
-        self._shift = None
+        self._shift.reset()
 
     def lay(self, original: Canvas, new: Canvas, pts_s: float) -> Canvas:
         """Move `new`, of the same side, until its eyes and nose lie on those of `original`."""
-        shift = self._settled(similarity(original.planes[0], new.planes[0]), pts_s)
-        matrix, size = inverse(_matrix(shift, new.side)), (new.side, new.side)
-        planes = [warp(plane, matrix, size, smooth=True, average=False) for plane in new.planes]
-        return new.with_planes(np.stack(planes).astype(np.float32))
-
-    def _settled(self, shift: Wide, pts_s: float) -> Wide:
-        before, elapsed_s = self._shift, pts_s - self._last_s
-        self._last_s = pts_s
-        if before is not None and elapsed_s >= 0:
-            shift = shift + math.exp(-elapsed_s / _SETTLING_S) * (before - shift)
-        self._shift = shift
-        return shift
+        found = similarity(original.planes[0], new.planes[0])
+        shift = self._shift.follow(found, pts_s, _SETTLING_S)
+        return new.with_planes(np.stack([_moved(p, shift, smooth=True) for p in new.planes]))
 
 
 def similarity(original: Floats, new: Floats) -> Wide:
@@ -66,15 +55,17 @@ def similarity(original: Floats, new: Floats) -> Wide:
         Growth, turn (radians) and shift right and down in shares of a side, about the middle
         of the region that is compared; zeros where the two do not fit.
     """
-    shift = np.zeros(4)
+    shift, fit = np.zeros(4), 0.0
     for side in _SIDES:
-        shift = _refined(_standard(original, side), _plain(new, side), shift, side)
-    fit = _correlation(_standard(original, _SIDES[-1]), _plain(new, _SIDES[-1]), shift)
+        wanted = _normal(_plain(original, side), _window(side))
+        shift, fit = _refined(wanted, _plain(new, side), shift)
     # What runs into the limits has found something else.
     return shift if fit >= _ALIKE and (np.abs(shift) < _MOST).all() else np.zeros(4)
 
 
-def _refined(wanted: Wide, new: Wide, shift: Wide, side: int) -> Wide:
+def _refined(wanted: Wide, new: Floats, shift: Wide) -> tuple[Wide, float]:
+    """Improve a shift at one size; also the correlation that it comes to."""
+    side = len(wanted)
     weight, (x, y) = _window(side), _places(side)
     down, right = np.gradient(wanted)
     # In shares of a side, as the shift is.
@@ -86,23 +77,13 @@ def _refined(wanted: Wide, new: Wide, shift: Wide, side: int) -> Wide:
         shift = np.clip(shift - step, -1.5 * _MOST, 1.5 * _MOST)
         if np.abs(step).max() < 1e-4:
             break
-    return shift
+    alike = weight * wanted * _normal(_moved(new, shift), weight)
+    return shift, float(alike.sum() / weight.sum())
 
 
-def _correlation(wanted: Wide, new: Wide, shift: Wide) -> float:
-    weight = _window(len(new))
-    return float((weight * wanted * _normal(_moved(new, shift), weight)).sum() / weight.sum())
-
-
-def _moved(picture: Wide, shift: Wide) -> Wide:
-    side = len(picture)
-    cv2 = load_cv2()
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    matrix = _matrix(shift, side)
-    out = cv2.warpAffine(
-        picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(out, np.float64)
+def _moved(plane: Floats, shift: Wide, *, smooth: bool = False) -> Floats:
+    matrix, size = inverse(_matrix(shift, len(plane))), (len(plane), len(plane))
+    return warp(plane, matrix, size, smooth=smooth, average=False)
 
 
 def _matrix(shift: Wide, side: int) -> Wide:
@@ -113,16 +94,11 @@ def _matrix(shift: Wide, side: int) -> Wide:
     return np.column_stack([linear, centre - linear @ centre + side * np.array([right, down])])
 
 
-def _plain(luma: Floats, side: int) -> Wide:
-    cv2 = load_cv2()
-    return np.asarray(cv2.GaussianBlur(resize(luma, (side, side)), (0, 0), 1.2), np.float64)
+def _plain(luma: Floats, side: int) -> Floats:
+    return blur(resize(luma, (side, side)), _BLUR)
 
 
-def _standard(luma: Floats, side: int) -> Wide:
-    return _normal(_plain(luma, side), _window(side))
-
-
-def _normal(picture: Wide, weight: Wide) -> Wide:
+def _normal(picture: Floats, weight: Wide) -> Wide:
     """Zero mean and unit deviation where it counts: blind to exposure."""
     total = weight.sum()
     centred = picture - (weight * picture).sum() / total

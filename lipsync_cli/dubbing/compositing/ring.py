@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.compositing.canvas import Canvas
+from lipsync_cli.dubbing.compositing.settling import Settling
 from lipsync_cli.dubbing.compositing.warp import blur, resize, resized
 
 Floats = npt.NDArray[np.float32]
@@ -37,12 +38,11 @@ class RingMatch:
     def __init__(self, settling_s: float = 0.15) -> None:
         self.residual = 0.0
         self._settling_s = settling_s
-        self._field: Floats | None = None
-        self._last_s = 0.0
+        self._field: Settling[Floats] = Settling()
 
     def reset(self) -> None:
         """Forget what was before; for the first frame of a shot or of a track."""
-        self._field = None
+        self._field.reset()
 
     def correct(self, original: Canvas, new: Canvas, ring: Floats, pts_s: float) -> Canvas:
         """Add the light of `original` to `new`.
@@ -58,17 +58,9 @@ class RingMatch:
         weight = resize(ring, (_SIDE, _SIDE)) * _ordinary(difference, ring)
         field = spread(np.clip(difference, -_MOST, _MOST), weight)
         self.residual = _left_over(difference - field, resize(ring, (_SIDE, _SIDE)))
-        self._field = field = self._settled(field, pts_s)
+        field = self._field.follow(field, pts_s, self._settling_s)
         light = np.ascontiguousarray(np.moveaxis(field, -1, 0))  # [3, 64, 64]
         return new.with_planes(new.planes + resized(light, new.side))
-
-    def _settled(self, field: Floats, pts_s: float) -> Floats:
-        before, elapsed_s = self._field, pts_s - self._last_s
-        self._last_s = pts_s
-        if before is None or elapsed_s < 0:
-            return field
-        kept = math.exp(-elapsed_s / self._settling_s)
-        return np.asarray(field + kept * (before - field), np.float32)
 
 
 def _small(planes: Floats) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -21,6 +20,7 @@ from lipsync_cli.dubbing.compositing.mask import (
     soft_step,
     yaw_step,
 )
+from lipsync_cli.dubbing.compositing.settling import Settling
 from lipsync_cli.dubbing.compositing.warp import resized
 
 Floats = npt.NDArray[np.float32]
@@ -52,12 +52,11 @@ class Seam:
 
     def __init__(self, settling_s: float = 0.1) -> None:
         self._settling_s = settling_s
-        self._edge: Floats | None = None
-        self._last_s = 0.0
+        self._edge: Settling[Floats] = Settling()
 
     def reset(self) -> None:
         """Forget what was before; for the first frame of a shot or of a track."""
-        self._edge = None
+        self._edge.reset()
 
     def mask(
         self, old: Canvas, new: Canvas, landmarks: npt.ArrayLike, shape: MaskShape, pts_s: float
@@ -68,22 +67,14 @@ class Seam:
         """
         step = yaw_step(landmarks)
         cost = _band_cost(_mismatch(old, new), step, shape)
-        if self._edge is not None:
-            cost = cost + _MOVING * np.abs(_radii() - self._edge[:, None])
-        self._edge = self._settled(_smooth(_closed_path(cost)), pts_s)
+        if self._edge.value is not None:
+            cost = cost + _MOVING * np.abs(_radii() - self._edge.value[:, None])
+        settled = self._edge.follow(_smooth(_closed_path(cost)), pts_s, self._settling_s)
         place = polar(drawn_side(old.side), step, shape)
         turns = place.angle * (_ANGLES / (2 * np.pi))
-        around = np.append(self._edge, self._edge[0])
+        around = np.append(settled, settled[0])
         edge = np.interp(turns, np.arange(_ANGLES + 1), around)
         return enlarged(soft_step((edge - place.radius) * (shape.reach / _FEATHER)), old.side)
-
-    def _settled(self, edge: Floats, pts_s: float) -> Floats:
-        before, elapsed_s = self._edge, pts_s - self._last_s
-        self._last_s = pts_s
-        if before is None or elapsed_s < 0:
-            return edge
-        kept = math.exp(-elapsed_s / self._settling_s)
-        return np.asarray(edge + kept * (before - edge), np.float32)
 
 
 def _radii() -> Floats:
