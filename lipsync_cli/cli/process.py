@@ -35,13 +35,7 @@ def user_store() -> Path | None:
 
     None where the user has no home.
     """
-    asked = os.environ.get("LIPSYNC_STORE")
-    if asked:
-        return Path(asked)
-    try:
-        return _data_folder(Path.home()) / "lipsync"
-    except RuntimeError:
-        return None
+    return _own_folder("LIPSYNC_STORE", "XDG_DATA_HOME", ".local/share", "Application Support")
 
 
 def user_cache() -> Path | None:
@@ -49,32 +43,24 @@ def user_cache() -> Path | None:
 
     None where the user has no home.
     """
-    asked = os.environ.get("LIPSYNC_CACHE")
+    return _own_folder("LIPSYNC_CACHE", "XDG_CACHE_HOME", ".cache", "Caches")
+
+
+def _own_folder(variable: str, xdg: str, in_home: str, in_library: str) -> Path | None:
+    asked = os.environ.get(variable)
     if asked:
         return Path(asked)
     try:
-        return _cache_folder(Path.home()) / "lipsync"
+        home = Path.home()
     except RuntimeError:
         return None
-
-
-def _cache_folder(home: Path) -> Path:
     if sys.platform == "win32":
-        return _data_folder(home)
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "lipsync"
     if sys.platform == "darwin":
-        return home / "Library" / "Caches"
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return cache if cache.is_absolute() else home / ".cache"
-
-
-def _data_folder(home: Path) -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return home / "Library" / "Application Support"
+        return home / "Library" / in_library / "lipsync"
     # The XDG specification has relative paths ignored.
-    data = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return data if data.is_absolute() else home / ".local" / "share"
+    named = Path(os.environ.get(xdg, ""))
+    return (named if named.is_absolute() else home / in_home) / "lipsync"
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-import time
 import zipfile
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -16,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.footage.scan import FaceTrack, Footage, scan
+from lipsync_cli.errors import OutputError
 from lipsync_cli.faces.detect import create_detector
+from lipsync_cli.media.output import atomic
 from lipsync_cli.progress import Progress
 from lipsync_cli.sync.evidence import LagEvidence
 from lipsync_cli.sync.model_file import LoadedModel
@@ -26,7 +26,6 @@ from lipsync_cli.weights import sha256_of
 _VERSION = 3
 # About five hours of one face; what was not read for longest goes first.
 MOST_BYTES = 500_000_000
-_DAY_S = 86_400
 
 _ARRAYS = tuple(
     f.name for f in fields(FaceTrack) if f.name not in ("source", "track", "frame_size", "evidence")
@@ -70,7 +69,7 @@ def cached_scan(
             progress=progress,
         )
         if record is not None:
-            with suppress(OSError):
+            with suppress(OSError, OutputError):
                 save(known, record)
                 prune(folder)
     elif progress is not None:
@@ -90,7 +89,6 @@ def _record_of(path: Path, folder: Path, how: str) -> Path | None:
 
 def prune(folder: Path, most_bytes: int = MOST_BYTES) -> None:
     """Delete the findings that were not read for longest, until the rest fits."""
-    _drop_unfinished(folder)
     records = []
     for record in folder.glob("*.npz"):
         with suppress(OSError):
@@ -104,19 +102,11 @@ def prune(folder: Path, most_bytes: int = MOST_BYTES) -> None:
                 record.unlink()
 
 
-def _drop_unfinished(folder: Path) -> None:
-    """What killed runs left; a living one is done within the day."""
-    for part in folder.glob("*.part"):
-        with suppress(OSError):
-            if time.time() - part.stat().st_mtime > _DAY_S:
-                part.unlink()
-
-
 def save(footage: Footage, path: Path) -> None:
     """Write findings; a reader sees all of them or none.
 
     Raises:
-        OSError: the folder cannot be written to.
+        OSError, OutputError: the folder cannot be written to.
     """
     arrays: dict[str, npt.NDArray[Any]] = {}
     for i, track in enumerate(footage.tracks):
@@ -130,14 +120,8 @@ def save(footage: Footage, path: Path) -> None:
         "tracks": [[t.track, *t.frame_size] for t in footage.tracks],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic(path, overwrite=True) as temporary:
+        np.savez(temporary, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
 
 def load(path: Path) -> Footage | None:
