@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.training.checkpoint import write_checkpoint
 from lipsync_cli.training.detector.augment import Composer
 from lipsync_cli.training.detector.data import PackedPictures
 from lipsync_cli.training.detector.loss import Targets, assign, detector_loss, stack
 from lipsync_cli.training.detector.model import YuNet, export_onnx
+from lipsync_cli.training.running import follow, rate_share
 
 # Picture side and batch size drawn for each step: equal work, unequal views.
 SHAPES = ((160, 24), (192, 18), (256, 10), (320, 6))
@@ -44,9 +45,7 @@ class _Run:
             "step": self.step,
             "elapsed_s": self.elapsed_s,
         }
-        partial = path.with_suffix(".part")
-        torch.save(state, partial)
-        partial.replace(path)
+        write_checkpoint(state, path)
 
     def load(self, path: Path) -> None:
         state = torch.load(path, weights_only=True)
@@ -116,8 +115,7 @@ def _begin(seed: int, peak_rate: float, start_from: Path | None) -> _Run:
 
 
 def _set_rate(run: _Run, peak_rate: float, progress: float) -> None:
-    warm = min(1.0, (run.step + 1) / WARM_UP_STEPS)
-    rate = peak_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+    rate = peak_rate * rate_share(run.step, WARM_UP_STEPS, progress)
     for group in run.optimiser.param_groups:
         group["lr"] = rate
 
@@ -142,21 +140,10 @@ def _step(run: _Run, composer: Composer, seed: int) -> None:
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), 10.0)
     run.optimiser.step()
     run.step += 1
-    _average(run)
+    follow(run.averaged, run.network, AVERAGING, run.step)
     run.summed += 1
     for name, value in parts.items():
         run.sums[name] = run.sums.get(name, 0.0) + value.item()
-
-
-def _average(run: _Run) -> None:
-    keep = min(AVERAGING, (1 + run.step) / (10 + run.step))
-    with torch.no_grad():
-        new = run.network.state_dict()
-        for name, value in run.averaged.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(new[name], 1 - keep)
-            else:
-                value.copy_(new[name])
 
 
 def _progress(run: _Run) -> str:

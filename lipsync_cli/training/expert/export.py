@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from lipsync_cli.dubbing.generator.expert import load_expert
-from lipsync_cli.errors import WeightsError
 from lipsync_cli.media.output import atomic
+from lipsync_cli.training.checkpoint import half_precision
 from lipsync_cli.training.expert.state import trained_expert
 from lipsync_cli.weights import register
 
@@ -39,12 +39,7 @@ def export_expert(
         OutputError: the file cannot be written.
     """
     expert, plan, steps = trained_expert(folder)
-    state = {name: _halved(each) for name, each in expert.state_dict().items()}
-    broken = [name for name, each in state.items() if not bool(torch.isfinite(each).all())]
-    if broken:
-        raise WeightsError(
-            f"cannot be exported: {broken[0]} does not fit into half precision", path=folder
-        )
+    state = half_precision(expert, folder)
     with atomic(target, overwrite=True) as temporary:
         torch.save(state, temporary)
         load_expert(temporary)
@@ -52,9 +47,3 @@ def export_expert(
     if listed:
         register(target, name="expert", kind="state_dict", trained_on=trained_on, figures=about)
     return about
-
-
-def _halved(tensor: torch.Tensor) -> torch.Tensor:
-    # Contiguous: the channels-last layout of training is none of the file's business.
-    halved = tensor.half() if tensor.dtype.is_floating_point else tensor
-    return halved.clone(memory_format=torch.contiguous_format)

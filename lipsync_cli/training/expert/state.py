@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lipsync_cli.dubbing.generator.expert import SyncExpert
 from lipsync_cli.errors import WeightsError
-from lipsync_cli.training.checkpoint import read_checkpoint
+from lipsync_cli.training.checkpoint import read_checkpoint, write_checkpoint
 from lipsync_cli.training.expert.augment import varied_pairs
 from lipsync_cli.training.expert.losses import (
     Choices,
@@ -23,6 +23,7 @@ from lipsync_cli.training.expert.losses import (
     right_share,
 )
 from lipsync_cli.training.expert.samples import Stretches
+from lipsync_cli.training.running import decayed, follow
 
 Loss = Literal["multiway", "bce"]
 
@@ -82,7 +83,9 @@ class ExpertState:
         self.loss: nn.Module = (MultiwayLoss() if plan.loss == "multiway" else PairLoss()).to(
             device
         )
-        self.optimiser = torch.optim.AdamW(self._groups(), lr=plan.rate, betas=(0.9, 0.98))
+        weights = [*self.model.parameters(), *self.loss.parameters()]
+        groups = decayed(weights, plan.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
 
     def advance(self, stretches: Stretches, share: float) -> dict[str, float]:
         """Make one step; nothing has changed if memory runs out.
@@ -104,7 +107,7 @@ class ExpertState:
             group["lr"] = self.plan.rate * share
         self.optimiser.step()
         self.step += 1
-        self._average()
+        follow(self.averaged, self.model, self.plan.average, self.step)
         return {"loss": float(loss.detach()), "right": float(right_share(found))}
 
     def _choices(self, stretches: Stretches, generator: torch.Generator) -> Choices:
@@ -124,35 +127,12 @@ class ExpertState:
             pairs.faint,
         )
 
-    def _average(self) -> None:
-        keep = min(self.plan.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            newest = self.model.state_dict()
-            for name, kept in self.averaged.state_dict().items():
-                if kept.dtype.is_floating_point:
-                    kept.lerp_(newest[name], 1 - keep)
-                else:
-                    kept.copy_(newest[name])
-
-    def _groups(self) -> list[dict[str, object]]:
-        """Weight decay on kernels only."""
-        every = [*self.model.parameters(), *self.loss.parameters()]
-        return [
-            {
-                "params": [p for p in every if p.ndim > 1],
-                "weight_decay": self.plan.weight_decay,
-            },
-            {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-
     def save(self, folder: Path) -> None:
         """Write the checkpoint, in one step."""
         content: dict[str, Any] = {n: getattr(self, n).state_dict() for n in _PARTS}
         content |= {"plan": json.dumps(asdict(self.plan))}
         content |= {"step": self.step, "spent_s": self.spent_s, "batch": self.batch}
-        partial = folder / "checkpoint.partial"
-        torch.save(content, partial)
-        partial.replace(folder / CHECKPOINT)
+        write_checkpoint(content, folder / CHECKPOINT)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint.

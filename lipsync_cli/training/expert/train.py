@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lipsync_cli.device import choose, halve_on_oom
 from lipsync_cli.dubbing.generator.expert import SyncExpert
-from lipsync_cli.errors import OutputError
 from lipsync_cli.training.expert.evaluate import evaluate_expert
 from lipsync_cli.training.expert.samples import Sampler, Stretches
 from lipsync_cli.training.expert.state import CHECKPOINT, ExpertPlan, ExpertState
 from lipsync_cli.training.faces.pack import PackedClip
+from lipsync_cli.training.running import begin_folder, prefetched, rate_share
 
 Terms = dict[str, float]
 OnStep = Callable[[int, Terms], None]
@@ -73,8 +72,8 @@ def train_expert(
     )
     if (folder / CHECKPOINT).exists():
         state.resume(folder / CHECKPOINT)
-    _prepare(folder, plan)
-    batches = _prefetched(sampler, state.step)
+    begin_folder(folder, plan)
+    batches = prefetched(sampler.draw, state.step)
     sums: Terms = {}
     while (share := max(state.step / plan.steps, state.spent_s / habits.deadline_s)) < 1:
         begun = time.monotonic()
@@ -94,8 +93,7 @@ def train_expert(
 
 
 def _advance(state: ExpertState, stretches: Stretches, share: float) -> Terms:
-    warm = min(1.0, (state.step + 1) / state.plan.warm_up)
-    rate = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+    rate = rate_share(state.step, state.plan.warm_up, share)
     terms, state.batch = halve_on_oom(
         lambda count: state.advance(stretches.first(count), rate), state.batch
     )
@@ -118,22 +116,3 @@ def _tell(folder: Path, state: ExpertState, terms: Terms, on_step: OnStep | None
         file.write(json.dumps(line) + "\n")
     if on_step is not None:
         on_step(state.step, terms)
-
-
-def _prepare(folder: Path, plan: ExpertPlan) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "plan.json").write_text(json.dumps(asdict(plan), indent=1) + "\n")
-    except OSError as error:
-        raise OutputError(f"cannot be written to: {error.strerror}", path=folder) from error
-
-
-def _prefetched(sampler: Sampler, first: int) -> Iterator[Stretches]:
-    """Batches from a number on, two of them drawn in advance."""
-    with ThreadPoolExecutor(1) as pool:
-        pending = [pool.submit(sampler.draw, first + i) for i in range(2)]
-        number = first + 2
-        while True:
-            yield pending.pop(0).result()
-            pending.append(pool.submit(sampler.draw, number))
-            number += 1

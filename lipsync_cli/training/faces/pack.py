@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from lipsync_cli.errors import InputError, OutputError
 from lipsync_cli.faces._cv2 import load_cv2
+from lipsync_cli.training.running import split
 from lipsync_cli.training.sync.labels import COMMON_OFFSET
 
 SIDE = 112  # pixels
@@ -132,10 +133,8 @@ def hold_out(
     clips: Sequence[PackedClip], share: float = 0.08, seed: int = 11
 ) -> tuple[list[PackedClip], list[PackedClip]]:
     """Split by speaker: (kept, held out). The same seed always holds out the same people."""
-    groups = sorted({c.group for c in clips if c.corpus not in COMMON_OFFSET})
-    chosen = np.random.default_rng(seed).permutation(len(groups))[: round(share * len(groups))]
-    out = {groups[i] for i in chosen}
-    return [c for c in clips if c.group not in out], [c for c in clips if c.group in out]
+    groups = {c.group for c in clips if c.corpus not in COMMON_OFFSET}
+    return split(clips, groups, round(share * len(groups)), seed)
 
 
 def compress_mel(levels: NDArray[np.uint8]) -> bytes:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from lipsync_cli.dubbing.generator.loading import load_generator
-from lipsync_cli.errors import UsageError, WeightsError
+from lipsync_cli.errors import UsageError
 from lipsync_cli.media.output import atomic
+from lipsync_cli.training.checkpoint import half_precision
 from lipsync_cli.training.generator.state import trained_generator
 from lipsync_cli.weights import Weight, register
 
@@ -42,12 +43,7 @@ def export_generator(
             f"dub cannot draw with {plan.architecture}",
             hint="export a run of train-generator --architecture wav2lip",
         )
-    state = {name: _halved(each) for name, each in model.network.state_dict().items()}
-    broken = [name for name, each in state.items() if not bool(torch.isfinite(each).all())]
-    if broken:
-        raise WeightsError(
-            f"cannot be exported: {broken[0]} does not fit into half precision", path=folder
-        )
+    state = half_precision(model.network, folder)
     with atomic(target, overwrite=True) as temporary:
         torch.save(state, temporary)
         load_generator(temporary, torch.device("cpu"))
@@ -55,7 +51,3 @@ def export_generator(
     losses = {name: weight for name, weight in vars(plan.weights).items() if weight}
     about = {"steps": steps, "widths": widths, "losses": losses, **(figures or {})}
     return register(target, name=NAME, kind="state_dict", trained_on=trained_on, figures=about)
-
-
-def _halved(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.half() if tensor.dtype.is_floating_point else tensor.clone()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lipsync_cli.errors import WeightsError
-from lipsync_cli.training.checkpoint import read_checkpoint
+from lipsync_cli.training.checkpoint import read_checkpoint, write_checkpoint
 from lipsync_cli.training.generator.critics import critics_of
 from lipsync_cli.training.generator.losses import (
     expert_cosine,
@@ -24,6 +24,7 @@ from lipsync_cli.training.generator.losses import (
 from lipsync_cli.training.generator.models import TrainedGenerator, pixels
 from lipsync_cli.training.generator.plan import GeneratorPlan, LossWeights
 from lipsync_cli.training.generator.samples import Windows
+from lipsync_cli.training.running import follow
 
 CHECKPOINT = "checkpoint.pt"
 _CLIP = 3.0
@@ -80,7 +81,7 @@ class TrainingState:
         if self.critic_optimiser is not None:
             _step(self.critic_optimiser, self.plan.critic_rate * share)
         self.step += 1
-        self._average()
+        follow(self.averaged, self.model, self.plan.average, self.step)
         return {name: float(v.detach()) for name, v in (terms | found).items()}
 
     def _terms(self, drawn: Tensor, real: Tensor, given: Windows) -> dict[str, Tensor]:
@@ -111,25 +112,13 @@ class TrainingState:
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.bf16)
 
-    def _average(self) -> None:
-        keep = min(self.plan.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            newest = self.model.state_dict()
-            for name, kept in self.averaged.state_dict().items():
-                if kept.dtype.is_floating_point:
-                    kept.lerp_(newest[name], 1 - keep)
-                else:
-                    kept.copy_(newest[name])
-
     def save(self, folder: Path) -> None:
         """Write the checkpoint, in one step."""
         content: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         content |= {"network": self.plan.network(), "plan": json.dumps(asdict(self.plan))}
         content |= {"step": self.step, "spent_s": self.spent_s, "batch": self.batch}
         content |= {"sync_counts": self.sync_counts}
-        partial = folder / "checkpoint.partial"
-        torch.save(content, partial)
-        partial.replace(folder / CHECKPOINT)
+        write_checkpoint(content, folder / CHECKPOINT)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint; critics that it lacks begin anew.

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from lipsync_cli.device import choose, halve_on_oom
-from lipsync_cli.errors import OutputError, UsageError
+from lipsync_cli.errors import UsageError
 from lipsync_cli.training.faces.pack import PackedClip
 from lipsync_cli.training.generator.grid import write_grid
 from lipsync_cli.training.generator.losses import expert_cosine, l1, mouth_l1, sync_loss
@@ -24,6 +21,7 @@ from lipsync_cli.training.generator.models import TrainedGenerator, pixels
 from lipsync_cli.training.generator.plan import GeneratorPlan
 from lipsync_cli.training.generator.samples import Sampler, Windows
 from lipsync_cli.training.generator.state import CHECKPOINT, TrainingState
+from lipsync_cli.training.running import begin_folder, prefetched, rate_share
 
 Terms = dict[str, float]
 OnStep = Callable[[int, Terms], None]
@@ -89,7 +87,7 @@ def train_generator(
     if (folder / CHECKPOINT).exists():
         state.resume(folder / CHECKPOINT)
     run = _Run(state, clips, held_out or clips, folder, habits or Habits(), eval_every)
-    _prepare(folder, plan)
+    begin_folder(folder, plan)
     run.go(on_step)
     return state.averaged
 
@@ -120,7 +118,7 @@ class _Run:
     def go(self, on_step: OnStep | None) -> None:
         """Train until the steps or the time are used up."""
         state, habits = self.state, self.habits
-        batches = _prefetched(self.sampler, state.step, habits.workers)
+        batches = prefetched(self.sampler.draw, state.step, habits.workers)
         sums: Terms = {}
         saved_s = state.spent_s
         while (share := self._done()) < 1:
@@ -148,8 +146,9 @@ class _Run:
 
     def _advance(self, windows: Windows, share: float) -> Terms:
         state = self.state
+        rate = rate_share(state.step, state.plan.warm_up, share)
         terms, state.batch = halve_on_oom(
-            lambda count: state.advance(windows.first(count), _rate(state, share)), state.batch
+            lambda count: state.advance(windows.first(count), rate), state.batch
         )
         return terms
 
@@ -190,29 +189,3 @@ def held_out_terms(state: TrainingState, sampler: Sampler) -> Terms:
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + float(value) / _HELD_OUT_BATCHES
     return sums
-
-
-def _rate(state: TrainingState, share: float) -> float:
-    """Share of the learning rate: a warm-up, then half a cosine down to a hundredth."""
-    warm = min(1.0, (state.step + 1) / state.plan.warm_up)
-    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
-
-
-def _prefetched(sampler: Sampler, first: int, workers: int) -> Iterator[Windows]:
-    """The batches from number `first` on, in order."""
-    with ThreadPoolExecutor(workers) as pool:
-        numbers = itertools.count(first)
-        pending = deque(pool.submit(sampler.draw, next(numbers)) for _ in range(workers + 1))
-        while True:
-            yield pending.popleft().result()
-            pending.append(pool.submit(sampler.draw, next(numbers)))
-
-
-def _prepare(folder: Path, plan: GeneratorPlan) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "plan.json").write_text(json.dumps(asdict(plan), indent=1) + "\n")
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written to: {error.strerror}", path=folder, hint="name another folder"
-        ) from error

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lipsync_cli.training.running import split
+
 SIDE = 80  # pixels stored
 
 
@@ -74,7 +76,5 @@ def load_clips(folder: Path, split: str) -> list[Clip]:
 
 def hold_out(clips: Sequence[Clip], share: float, seed: int) -> tuple[list[Clip], list[Clip]]:
     """Split by speaker: (kept, held out). The same seed always holds out the same people."""
-    groups = sorted({c.group for c in clips if c.corpus == "wild"})
-    chosen = np.random.default_rng(seed).permutation(len(groups))[: int(share * len(groups))]
-    out = {groups[i] for i in chosen}
-    return [c for c in clips if c.group not in out], [c for c in clips if c.group in out]
+    groups = {c.group for c in clips if c.corpus == "wild"}
+    return split(clips, groups, int(share * len(groups)), seed)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from lipsync_cli.sync.lag_matrix import lag_matrix
 from lipsync_cli.sync.model import SyncModel
 from lipsync_cli.sync.model_file import shipped_weights
+from lipsync_cli.training.checkpoint import write_checkpoint
+from lipsync_cli.training.running import begin_folder, decayed, follow, prefetched, rate_share
 from lipsync_cli.training.sync.cache import Clip
 from lipsync_cli.training.sync.losses import SyncLoss
 from lipsync_cli.training.sync.samples import REACH, Batch, Sampler
@@ -95,14 +95,13 @@ def train(
 
 
 def _rate(plan: TrainingPlan, step: int, share: float) -> float:
-    warm = min(1.0, (step + 1) / plan.warm_up)
-    peak = plan.rate * math.sqrt(plan.crowd)
-    return peak * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+    return plan.rate * math.sqrt(plan.crowd) * rate_share(step, plan.warm_up, share)
 
 
 def _drawn(clips: list[Clip], plan: TrainingPlan, step: int) -> Iterator[Batch]:
     if plan.workers == 0:
-        return _prefetched(_mixed(clips, plan, step))
+        batches = _mixed(clips, plan, step)
+        return prefetched(lambda _: next(batches), step)
     return iter(DataLoader(_Stream(clips, plan, step), None, num_workers=plan.workers))
 
 
@@ -131,14 +130,6 @@ def _mixed(clips: list[Clip], plan: TrainingPlan, step: int, worker: int = 0) ->
         yield (short if rng.random() < plan.short_share else long).draw()
 
 
-def _prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
-    with ThreadPoolExecutor(1) as pool:
-        pending = [pool.submit(next, batches) for _ in range(2)]
-        while True:
-            yield pending.pop(0).result()
-            pending.append(pool.submit(next, batches))
-
-
 def _to(batch: Batch, device: str) -> Batch:
     return Batch(**{f.name: getattr(batch, f.name).to(device) for f in fields(batch)})
 
@@ -152,7 +143,9 @@ class _State:
         self.model = SyncModel().to(device)
         self.losses = SyncLoss().to(device)
         self.averaged: SyncModel = copy.deepcopy(self.model).eval()
-        self.optimiser = torch.optim.AdamW(self._groups(), lr=plan.rate, betas=(0.9, 0.98))
+        weights = [*self.model.parameters(), *self.losses.parameters()]
+        groups = decayed(weights, plan.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
         self.rng = np.random.default_rng(plan.seed)
 
     @classmethod
@@ -160,9 +153,8 @@ class _State:
         cls, folder: Path, plan: TrainingPlan, device: str, start_from: Path | None
     ) -> _State:
         """The state saved in `folder`, else a new one."""
-        folder.mkdir(parents=True, exist_ok=True)
+        begin_folder(folder, plan)
         state = cls(plan, device)
-        (folder / "plan.json").write_text(json.dumps(asdict(plan), indent=1))
         checkpoint = folder / "checkpoint.pt"
         if checkpoint.exists():
             saved = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -180,8 +172,7 @@ class _State:
         names = ("model", "losses", "averaged", "optimiser")
         content = {n: getattr(self, n).state_dict() for n in names}
         content |= {"step": self.step, "spent_s": self.spent_s}
-        torch.save(content, folder / "checkpoint.tmp")
-        (folder / "checkpoint.tmp").replace(folder / "checkpoint.pt")
+        write_checkpoint(content, folder / "checkpoint.pt")
 
     def advance(self, batch: Batch, rate: float) -> dict[str, float]:
         """One optimiser step; returns the value of each loss term."""
@@ -194,7 +185,7 @@ class _State:
         nn.utils.clip_grad_norm_(self.model.parameters(), 3.0)
         self.optimiser.step()
         self.step += 1
-        self._average()
+        follow(self.averaged, self.model, self.plan.average, self.step)
         return {k: float(v.detach()) for k, v in terms.items()}
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -211,24 +202,3 @@ class _State:
         logits = model.logits(evidence[:, stretch].sum(1), weight[:, stretch].sum(1))
         terms: dict[str, Tensor] = self.losses(visual, audio, matrix, valid, logits, batch)
         return terms
-
-    def _average(self) -> None:
-        keep = min(self.plan.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            newest = self.model.state_dict()
-            for name, kept in self.averaged.state_dict().items():
-                new = newest[name]
-                if kept.dtype.is_floating_point:
-                    kept.lerp_(new, 1 - keep)
-                else:
-                    kept.copy_(new)
-
-    def _groups(self) -> list[dict[str, object]]:
-        """Weight decay on matrices only."""
-        named = list(self.model.parameters()) + list(self.losses.parameters())
-        decay = [p for p in named if p.ndim >= 2]
-        rest = [p for p in named if p.ndim < 2]
-        return [
-            {"params": decay, "weight_decay": self.plan.weight_decay},
-            {"params": rest, "weight_decay": 0.0},
-        ]
