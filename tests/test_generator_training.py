@@ -243,9 +243,9 @@ def test_a_deadline_ends_a_run(clips: list[PackedClip], tmp_path: Path) -> None:
 def test_a_run_of_another_architecture_is_refused(clips: list[PackedClip], tmp_path: Path) -> None:
     plan = replace(TINY, weights=PLAIN, steps=1)
     train_generator(clips, clips, tmp_path, plan, habits=QUIET)
-    with pytest.raises(WeightsError, match="wav2lip 2/2/2/0 instead of lipgan 4"):
+    with pytest.raises(WeightsError, match="wav2lip 2/2/2/0/96 instead of lipgan 4"):
         train_generator(clips, clips, tmp_path, replace(plan, architecture="lipgan"), habits=QUIET)
-    with pytest.raises(WeightsError, match="wav2lip 2/2/2/0 instead of wav2lip 4/2/2/0"):
+    with pytest.raises(WeightsError, match="wav2lip 2/2/2/0/96 instead of wav2lip 4/2/2/0/96"):
         train_generator(clips, clips, tmp_path, replace(plan, encoder=4), habits=QUIET)
     assert json.loads((tmp_path / "plan.json").read_text())["encoder"] == 2
 
@@ -287,6 +287,31 @@ def test_an_exported_generator_draws_the_same(clips: list[PackedClip], tmp_path:
         wanted = 255 * model.eval()(*given)[:, 0].permute(0, 2, 3, 1).numpy()
     assert wanted.std() > 3
     assert np.abs(drawn - wanted).max() <= 1.5
+
+
+def test_a_smaller_generator_is_shown_reduced_pictures_and_its_own_are_enlarged(
+    clips: list[PackedClip], tmp_path: Path
+) -> None:
+    plan = replace(TINY, size=48, weights=PLAIN, steps=3)
+    model = train_generator(clips, clips, tmp_path / "run", plan, habits=QUIET)
+    export_generator(tmp_path / "run", tmp_path / "generator.pth")
+    loaded = load_generator(tmp_path / "generator.pth", torch.device("cpu"))
+    assert loaded.size == 48
+    windows = sampler(clips).draw(0)
+    small = [
+        cv2.resize(each[0, 0].numpy(), (48, 48), interpolation=cv2.INTER_AREA)
+        for each in (windows.target, windows.reference)
+    ]
+    drawn = loaded.generate(*(each[None] for each in small), windows.sound[:1, 0].numpy())[0]
+    given = windows.target[:1, :1], windows.reference[:1], windows.sound[:1, :1]
+    with torch.no_grad():
+        large = 255 * model.eval()(*given)[0, 0].permute(1, 2, 0).numpy()
+    assert large.shape == (96, 96, 3)
+    # Halving by areas and by a widened triangle differ at edges only.
+    wanted = cv2.resize(drawn, (96, 96), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(large - wanted).mean() < 1
+    with pytest.raises(WeightsError, match="another architecture"):
+        train_generator(clips, clips, tmp_path / "run", replace(plan, size=96), habits=QUIET)
 
 
 def test_the_default_generator_is_small_enough_to_ship() -> None:

@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lipsync_cli.dubbing.generator import lipgan, speech2vid
 from lipsync_cli.dubbing.generator.designs import design
 from lipsync_cli.dubbing.generator.mel import REFERENCE_LEAD_S, WINDOW_COLUMNS
 from lipsync_cli.dubbing.generator.network import Generator
+from lipsync_cli.training.faces.pack import CROP
 from lipsync_cli.training.generator.plan import Architecture, GeneratorPlan
 from lipsync_cli.training.generator.samples import Hearing
 
@@ -26,12 +28,14 @@ class TrainedGenerator(nn.Module):
 
     Attributes:
         architecture: which one.
+        size: side of the pictures it draws itself.
         network: the generator itself.
     """
 
     def __init__(self, plan: GeneratorPlan) -> None:
         super().__init__()
         self.architecture = plan.architecture
+        self.size = plan.size if plan.architecture == "wav2lip" else CROP
         self.network = _built(plan)
 
     @property
@@ -40,7 +44,7 @@ class TrainedGenerator(nn.Module):
         return HEARING[self.architecture]
 
     def forward(self, target: Tensor, reference: Tensor, sound: Tensor) -> Tensor:
-        """Draw windows.
+        """Draw windows; pictures of another size are reduced before and enlarged after it.
 
         Args:
             target: uint8 [B, T, 96, 96, 3] BGR, whose lower half is not seen.
@@ -51,9 +55,11 @@ class TrainedGenerator(nn.Module):
             [B, T, 3, 96, 96] in [0, 1].
         """
         windows, frames = target.shape[:2]
-        faces = self._shown(pixels(target), pixels(reference))  # [B, T, 6 or 15, 96, 96]
+        given = (resized(pixels(each), self.size) for each in (target, reference))
+        faces = self._shown(*given)  # [B, T, 6 or 15, S, S]
         drawn: Tensor = self.network(sound.flatten(0, 1).unsqueeze(1), faces.flatten(0, 1))
-        return drawn.float().reshape(windows, frames, *drawn.shape[1:])
+        drawn = drawn.float().reshape(windows, frames, *drawn.shape[1:])  # [B, T, 3, S, S]
+        return resized(drawn, target.shape[-2])
 
     def _shown(self, target: Tensor, reference: Tensor) -> Tensor:
         windows, frames = target.shape[:2]
@@ -102,10 +108,19 @@ def pixels(faces: Tensor) -> Tensor:
     return faces.movedim(-1, -3).float() / 255
 
 
+def resized(faces: Tensor, side: int) -> Tensor:
+    """Resample pictures [..., 3, S, S] to another side, without aliasing."""
+    if faces.shape[-1] == side:
+        return faces
+    flat = faces.flatten(0, -4)
+    made = functional.interpolate(flat, (side, side), mode="bilinear", antialias=True)
+    return made.reshape(*faces.shape[:-2], side, side)
+
+
 def _built(plan: GeneratorPlan) -> nn.Module:
     if plan.architecture == "lipgan":
         return lipgan.LipGan(plan.width)
     if plan.architecture == "speech2vid":
         return speech2vid.Speech2Vid(plan.width)
     widths = plan.encoder, plan.audio, plan.decoder
-    return Generator(design(*widths, residuals=plan.residuals))
+    return Generator(design(*widths, size=plan.size, residuals=plan.residuals))

@@ -50,6 +50,7 @@ class GeneratorPlan:
         encoder, audio, decoder: channels of the first and last layers, see `designs.design`;
             by default 6.7 million parameters, 13.5 MB in half precision.
         residuals: most residual layers of a block.
+        size: side of the pictures that Wav2Lip's draws in px; time goes with its square.
         width: channels of the first layer of the two baselines.
         critic_width: of the discriminators.
         steps: optimiser steps in all; the learning rate falls to a hundredth over them.
@@ -68,6 +69,7 @@ class GeneratorPlan:
     audio: int = 16
     decoder: int = 14
     residuals: int = 1
+    size: int = 96
     width: int = 32
     critic_width: int = 16
     steps: int = 100_000
@@ -96,7 +98,7 @@ class GeneratorPlan:
 
     def network(self) -> dict[str, Any]:
         """What the network follows from: a checkpoint fits a plan with the same."""
-        own = ("encoder", "audio", "decoder", "residuals")
+        own = ("encoder", "audio", "decoder", "residuals", "size")
         names = own if self.architecture == "wav2lip" else ("width",)
         values = asdict(self)
         return {name: values[name] for name in ("architecture", *names)}
