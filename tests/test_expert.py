@@ -18,7 +18,7 @@ from lipsync_cli.errors import InputError, LipsyncError, UsageError, WeightsErro
 from lipsync_cli.training.expert.augment import plain_pairs, varied_pairs
 from lipsync_cli.training.expert.evaluate import evaluate_expert
 from lipsync_cli.training.expert.export import export_expert
-from lipsync_cli.training.expert.losses import MultiwayLoss, PairLoss, choices
+from lipsync_cli.training.expert.losses import MultiwayLoss, PairLoss, choices, lag_loss
 from lipsync_cli.training.expert.samples import Sampler
 from lipsync_cli.training.expert.state import CHECKPOINT, ExpertPlan, ExpertState
 from lipsync_cli.training.expert.train import Habits, train_expert
@@ -168,11 +168,27 @@ def test_losses_by_hand() -> None:
     assert found.cosine[0, 0].tolist() == pytest.approx([0.4, 0.9, 0.2])
     among_sounds = -np.log(np.exp(16 * 0.9) / np.exp(16 * np.array([0.4, 0.9, 0.2])).sum())
     # Only one picture: it is right for sure.
+    by_lag = -np.log(np.exp(40 * 0.9) / np.exp(40 * np.array([0.4, 0.9, 0.2])).sum())
     multiway = float(MultiwayLoss()(found, torch.Generator()).detach())
-    assert multiway == pytest.approx(among_sounds / 2, rel=1e-4)
+    assert multiway == pytest.approx(among_sounds / 2 + by_lag, abs=1e-6)
     pair = float(PairLoss()(found, torch.Generator().manual_seed(0)))
     wrong = (-np.log(1 - 0.4), -np.log(1 - 0.2))
     assert any(pair == pytest.approx((-np.log(0.9) + w) / 2, rel=1e-4) for w in wrong)
+
+
+def test_a_stretch_is_compared_with_every_lag_as_a_whole() -> None:
+    cosine = torch.tensor([[[0.1, 0.6, 0.3, 0.2], [0.5, 0.3, 0.4, 0.9]]])  # one clip, two pictures
+    seen, heard = torch.eye(2)[None], cosine[0].T[None]
+    known = torch.tensor([[True, True, True, False]])
+    times_s = torch.arange(4, dtype=torch.float64)[None]
+    found = made_choices(seen, heard, times_s=times_s, known=known)
+    assert torch.equal(found.cosine, cosine)
+    # Lags -1, 0 and 1; nothing is known of the last sound.
+    means = np.array([(0.1 + 0.3) / 2, (0.6 + 0.4) / 2, 0.3])
+    expected = -np.log(np.exp(10 * means[1]) / np.exp(10 * means).sum())
+    assert float(lag_loss(found, torch.tensor(10.0))) == pytest.approx(expected, rel=1e-5)
+    nothing = made_choices(seen, heard, times_s=times_s, known=~known)
+    assert float(lag_loss(nothing, torch.tensor(10.0))) == 0
 
 
 # Runs.

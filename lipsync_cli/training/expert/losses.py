@@ -12,6 +12,8 @@ from torch.nn import functional
 # Sounds so near to the right one are neither right nor wrong.
 NEAR_S = 0.0401
 _FIRST_SCALE, _MOST_SCALE = 16.0, 100.0
+# Means over a stretch differ less than single windows do.
+_FIRST_LAG_SCALE, _MOST_LAG_SCALE = 40.0, 300.0
 # The logarithm of a cosine of 0 is infinite.
 _LEAST = 1e-6
 
@@ -59,14 +61,21 @@ class MultiwayLoss(nn.Module):
 
     Multi-way matching (Chung et al. 2019, "Perfect Match") as InfoNCE with a learnt
     temperature: each window is compared with all others, where the paper draws one pair.
+    To it comes the cross-entropy of the right lag among the means of whole stretches: one
+    window hardly ever tells what an untrained expert could learn, twenty together do.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(_FIRST_SCALE)))
+        self.log_lag_scale = nn.Parameter(torch.tensor(math.log(_FIRST_LAG_SCALE)))
 
     def forward(self, found: Choices, generator: torch.Generator) -> Tensor:
-        """Mean over all windows that are asked about; nothing is drawn."""
+        """Mean over all windows that are asked about, and over stretches; nothing is drawn."""
+        lag_scale = self.log_lag_scale.clamp(max=math.log(_MOST_LAG_SCALE)).exp()
+        return self._among_windows(found) + lag_loss(found, lag_scale)
+
+    def _among_windows(self, found: Choices) -> Tensor:
         scale = self.log_scale.clamp(max=math.log(_MOST_SCALE)).exp()
         logits = (scale * found.cosine).masked_fill(~(found.wrong | found.right), -math.inf)
         own = logits[found.right].view(found.asked.shape)  # [B, P]
@@ -75,6 +84,25 @@ class MultiwayLoss(nn.Module):
         among_sounds = torch.logsumexp(logits, 2) - own
         among_pictures = torch.logsumexp(square, 1) - own
         return ((among_sounds + among_pictures) / 2)[found.asked].mean()
+
+
+def lag_loss(found: Choices, scale: Tensor) -> Tensor:
+    """Cross-entropy of the right lag among the mean cosines [B, L] of all lags of a stretch."""
+    pictures = found.cosine.shape[1]
+    lags = found.cosine.shape[2] - pictures + 1  # L
+    rows = torch.arange(pictures, device=found.cosine.device)
+    columns = rows[:, None] + torch.arange(lags, device=rows.device)  # [P, L]
+    columns = columns.expand(len(found.cosine), -1, -1)
+    cosine = found.cosine.gather(2, columns)  # [B, P, L]
+    usable = (found.wrong | found.right).gather(2, columns) & found.asked[..., None]
+    count = usable.sum(1)  # [B, L]
+    means = (cosine * usable).sum(1) / count.clamp(min=1)
+    # What few windows tell of a lag is no mean of a stretch.
+    logits = (scale * means).masked_fill(2 * count < pictures, -math.inf)
+    told = logits[logits[:, lags // 2].isfinite()]  # [b, L]
+    if not len(told):
+        return found.cosine.new_zeros(())
+    return (torch.logsumexp(told, 1) - told[:, lags // 2]).mean()
 
 
 class PairLoss(nn.Module):
