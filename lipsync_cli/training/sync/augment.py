@@ -43,9 +43,9 @@ def augment_sound(sound: Sound, rng: Rng, other: Sound) -> Sound:
     if rng.random() < 0.15:
         sound = _echo(sound, rng)
     if rng.random() < 0.25:
-        sound = _mix(sound, _noise(len(sound), rng), rng.uniform(3, 25))
-    if rng.random() < 0.2:
-        sound = _mix(sound, other, rng.uniform(5, 25))
+        sound = _mix(sound, _noise(len(sound), rng), rng.uniform(0, 25))
+    if rng.random() < 0.3:
+        sound = _mix(sound, _babble(other, rng), rng.uniform(-2, 20))
     gain = 10 ** (rng.uniform(-20, 6) / 20)
     return np.asarray(np.clip(sound * gain, -1, 1), np.float32)
 
@@ -140,6 +140,12 @@ def _noise(n: int, rng: Rng) -> Sound:
     spectrum = np.fft.rfft(rng.normal(0, 1, whole))
     spectrum *= np.arange(1, len(spectrum) + 1) ** -rng.uniform(0, 1)
     return np.fft.irfft(spectrum, whole)[:n].astype(np.float32)
+
+
+def _babble(other: Sound, rng: Rng) -> Sound:
+    """One to six voices at once: the other one, together with other moments of itself."""
+    shifts = rng.integers(0, max(1, len(other)), rng.integers(0, 6)).tolist()
+    return np.asarray(sum((np.roll(other, shift) for shift in shifts), other), np.float32)
 
 
 def _mix(sound: Sound, noise: Sound, ratio_db: float) -> Sound:
