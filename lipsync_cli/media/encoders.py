@@ -73,7 +73,8 @@ _MPEG_RATES = (
 )
 _VP9 = {"row-mt": "1", "deadline": "good", "cpu-used": "2"}
 _ENCODERS: Mapping[str, _Traits] = {
-    "libx264": _Traits(16, lossless={"qp": "0"}, even=True),
+    # As good at 15 as the usual preset at 16, in four fifths of its time.
+    "libx264": _Traits(15, lossless={"qp": "0"}, even=True, options={"preset": "faster"}),
     # Its sample adaptive offset takes more of the lips' detail than it saves bytes.
     "libx265": _Traits(
         17,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import av
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.dubbing.compositing.bending import SMALL, Bent
 from lipsync_cli.dubbing.compositing.canvas import (
     Canvas,
+    Place,
     cut_canvas,
     face_place,
     paste_canvas,
     transfer,
 )
+from lipsync_cli.dubbing.compositing.colour import colour_of
 from lipsync_cli.dubbing.compositing.compose import Look, blend
+from lipsync_cli.dubbing.compositing.cutout import Cutout, cut_out
 from lipsync_cli.dubbing.compositing.gate import Gate
+from lipsync_cli.dubbing.compositing.inlay import inlay
 from lipsync_cli.dubbing.compositing.mask import ring_mask
 from lipsync_cli.dubbing.compositing.morph import morph
 from lipsync_cli.dubbing.compositing.refine import Meeting
@@ -57,29 +60,44 @@ class Fitter:
         self._gate = gate or Gate()
 
     def borrowed(
-        self, picture: av.VideoFrame, face: FaceAt, canvas: Canvas, pts_s: float
+        self,
+        picture: av.VideoFrame,
+        face: FaceAt,
+        taken: Cutout,
+        pts_s: float,
+        other: tuple[Cutout, float] | None = None,
     ) -> av.VideoFrame:
-        """Put a face from another moment, cut out by `face_place`, onto `face`."""
-        before = self._cut(picture, face)
-        ring = ring_mask(before.side, face.landmarks, self._look.shape)
-        laid = self._registration.lay(before, relaid(canvas, before), pts_s)
-        new = self._meeting.bend(before, laid, ring, pts_s)
-        return self._put(picture, face, before, new, None, pts_s)
+        """Put a face from another moment onto `face`.
+
+        Args:
+            taken: below its square, see `face_place`.
+            other: a face to bend it towards, and the share of that.
+        """
+        place, shape, colour = self._place(face), self._look.shape, colour_of(picture)
+        old, new = cut_out(picture, place).square(SMALL), Bent.of(taken, colour)
+        if other is not None:
+            new = morph(new, Bent.of(other[0], colour), other[1])
+        ring = ring_mask(SMALL, face.landmarks, shape)
+        new = self._meeting.bend(old[0], self._registration.lay(old[0], new, pts_s), ring, pts_s)
+        new = new.lit(resized(self._match.light(old, new.small(), ring, pts_s), SMALL))
+        mask = self._seam.drawn(old - new.small(), place.side, face.landmarks, shape, pts_s)
+        mask *= self._gate.weight(pts_s, face.landmarks, residual=self._match.residual)
+        return inlay(picture, place, new, mask)
 
     def drawn(
         self, picture: av.VideoFrame, face: FaceAt, canvas: Canvas, pts_s: float
     ) -> av.VideoFrame:
         """Put a canvas of this very picture, placed anyhow, onto `face`."""
-        before = self._cut(picture, face)
+        before = cut_canvas(picture, self._place(face))
         moved, known = transfer(canvas, before)
         return self._put(picture, face, before, moved, known, pts_s)
 
-    def _cut(self, picture: av.VideoFrame, face: FaceAt) -> Canvas:
+    def _place(self, face: FaceAt) -> Place:
         if face.track != self._track:
             for part in (self._match, self._seam, self._gate, self._registration, self._meeting):
                 part.reset()
             self._track = face.track
-        return cut_canvas(picture, face_place(face.landmarks, self._upright))
+        return face_place(face.landmarks, self._upright)
 
     def _put(
         self,
@@ -104,18 +122,3 @@ class Fitter:
         coarse = self._redrawn or before.zoom < _FINE_ENOUGH
         bare = fitted.lips if coarse else None
         return paste_canvas(picture, before, fitted.canvas, mask, bare)
-
-
-def relaid(canvas: Canvas, onto: Canvas) -> Canvas:
-    """Lay a face over another one: both squares are aligned, whatever their size and colours."""
-    planes = canvas.planes
-    if canvas.colour != onto.colour:
-        planes = onto.colour.from_bgr(canvas.colour.to_bgr(planes))
-    if canvas.side != onto.side:
-        planes = resized(planes, onto.side, smooth=True)
-    return replace(onto, planes=planes)
-
-
-def mixed(first: Canvas, second: Canvas, share: float) -> Canvas:
-    """Bend a face towards another one; `share` is that of the second."""
-    return morph(first, relaid(second, first), share)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.dubbing.compositing.canvas import REACH, Canvas
-from lipsync_cli.dubbing.compositing.morph import bent, dense_flow
+from lipsync_cli.dubbing.compositing.bending import Bent
+from lipsync_cli.dubbing.compositing.canvas import REACH
+from lipsync_cli.dubbing.compositing.morph import dense_flow
 from lipsync_cli.dubbing.compositing.ring import spread
 from lipsync_cli.dubbing.compositing.settling import Settling
 from lipsync_cli.dubbing.compositing.warp import resize
@@ -37,17 +38,18 @@ class Meeting:
         """Forget what was before; for the first frame of a shot or of a track."""
         self._flow.reset()
 
-    def bend(self, original: Canvas, new: Canvas, ring: Floats, pts_s: float) -> Canvas:
+    def bend(self, original: Floats, new: Bent, ring: Floats, pts_s: float) -> Bent:
         """Bend `new` until it meets `original` in the ring.
 
         Args:
-            ring: float32 [side, side], where both should show the same.
+            original: float32 [128, 128], luma.
+            ring: float32 [m, m], where both should show the same.
             pts_s: presentation time.
         """
-        found = resize(dense_flow(original.planes[0], new.planes[0]), (_SIDE, _SIDE))
+        found = resize(dense_flow(original, new.small()[0]), (_SIDE, _SIDE))
         length = np.linalg.norm(found, axis=-1)  # [64, 64], shares of a side
         most = _FARTHEST / REACH
         near = resize(ring, (_SIDE, _SIDE)) * (length < 2 * most)
         found *= np.minimum(1, most / np.maximum(length, 1e-6))[..., None]
         flow = self._flow.follow(spread(found, near), pts_s, self._settling_s)
-        return new.with_planes(bent(new.planes, flow))
+        return new.by(flow)

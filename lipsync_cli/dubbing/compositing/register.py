@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.dubbing.compositing.canvas import Canvas
+from lipsync_cli.dubbing.compositing.bending import SMALL, Bent
 from lipsync_cli.dubbing.compositing.settling import Settling
 from lipsync_cli.dubbing.compositing.warp import blur, inverse, resize, warp
 
@@ -41,11 +41,10 @@ class Registration:
         """Forget what was before; for the first frame of a shot or of a track."""
         self._shift.reset()
 
-    def lay(self, original: Canvas, new: Canvas, pts_s: float) -> Canvas:
-        """Move `new`, of the same side, until its eyes and nose lie on those of `original`."""
-        found = similarity(original.planes[0], new.planes[0])
-        shift = self._shift.follow(found, pts_s, _SETTLING_S)
-        return new.with_planes(np.stack([_moved(p, shift, smooth=True) for p in new.planes]))
+    def lay(self, original: Floats, new: Bent, pts_s: float) -> Bent:
+        """Move `new` until its eyes and nose lie on those of `original`, luma [128, 128]."""
+        found = similarity(original, new.small()[0])
+        return new.by(_flow(self._shift.follow(found, pts_s, _SETTLING_S)))
 
 
 def similarity(original: Floats, new: Floats) -> Wide:
@@ -81,9 +80,17 @@ def _refined(wanted: Wide, new: Floats, shift: Wide) -> tuple[Wide, float]:
     return shift, float(alike.sum() / weight.sum())
 
 
-def _moved(plane: Floats, shift: Wide, *, smooth: bool = False) -> Floats:
+def _flow(shift: Wide) -> Floats:
+    """Where each place goes by a shift: [128, 128, 2], shares of a side."""
+    growth, turn, right, down = shift.tolist()
+    x, y = _places(SMALL)
+    away = growth * x - turn * y + right, turn * x + growth * y + down
+    return np.stack(away, axis=-1).astype(np.float32)
+
+
+def _moved(plane: Floats, shift: Wide) -> Floats:
     matrix, size = inverse(_matrix(shift, len(plane))), (len(plane), len(plane))
-    return warp(plane, matrix, size, smooth=smooth, average=False)
+    return warp(plane, matrix, size, average=False)
 
 
 def _matrix(shift: Wide, side: int) -> Wide:

@@ -54,13 +54,17 @@ class RingMatch:
             ring: float32 [side, side], where both should look the same.
             pts_s: presentation time.
         """
-        difference = _small(original.planes) - _small(new.planes)  # [64, 64, 3]
+        light = self.light(original.planes, new.planes, ring, pts_s)
+        return new.with_planes(new.planes + resized(light, new.side))
+
+    def light(self, original: Floats, new: Floats, ring: Floats, pts_s: float) -> Floats:
+        """The light to add to `new`, [3, 64, 64]; both [3, side, side], of any size."""
+        difference = _small(original) - _small(new)  # [64, 64, 3]
         weight = resize(ring, (_SIDE, _SIDE)) * _ordinary(difference, ring)
         field = spread(np.clip(difference, -_MOST, _MOST), weight)
         self.residual = _left_over(difference - field, resize(ring, (_SIDE, _SIDE)))
         field = self._field.follow(field, pts_s, self._settling_s)
-        light = np.ascontiguousarray(np.moveaxis(field, -1, 0))  # [3, 64, 64]
-        return new.with_planes(new.planes + resized(light, new.side))
+        return np.ascontiguousarray(np.moveaxis(field, -1, 0))
 
 
 def _small(planes: Floats) -> Floats:

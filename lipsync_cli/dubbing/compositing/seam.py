@@ -61,29 +61,54 @@ class Seam:
     def mask(
         self, old: Canvas, new: Canvas, landmarks: npt.ArrayLike, shape: MaskShape, pts_s: float
     ) -> Floats:
-        """Draw the mask float32 [side, side] that ends where both canvases differ least.
+        """Draw the mask float32 [side, side] that ends where both canvases differ least."""
+        drawn = self.drawn(old.planes - new.planes, old.side, landmarks, shape, pts_s)
+        return enlarged(drawn, old.side)
+
+    def drawn(
+        self,
+        difference: Floats,
+        side: int,
+        landmarks: npt.ArrayLike,
+        shape: MaskShape,
+        pts_s: float,
+    ) -> Floats:
+        """Draw it as large as masks for squares of a side are drawn.
 
         A closed path round the lips, by dynamic programming over angle and radius.
+
+        Args:
+            difference: of the old and the new face, [3, m, m] of any size.
         """
         step = yaw_step(landmarks)
-        cost = _band_cost(_mismatch(old, new), step, shape)
+        cost = _band_cost(_mismatch(difference), step, shape)
         if self._edge.value is not None:
             cost = cost + _MOVING * np.abs(_radii() - self._edge.value[:, None])
         settled = self._edge.follow(_smooth(_closed_path(cost)), pts_s, self._settling_s)
-        place = polar(drawn_side(old.side), step, shape)
-        turns = place.angle * (_ANGLES / (2 * np.pi))
+        place, (low, share) = _on_rays(drawn_side(side), step, shape)
         around = np.append(settled, settled[0])
-        edge = np.interp(turns, np.arange(_ANGLES + 1), around)
-        return enlarged(soft_step((edge - place.radius) * (shape.reach / _FEATHER)), old.side)
+        edge = around[low] + share * np.diff(around)[low]
+        return soft_step((edge - place.radius) * np.float32(shape.reach / _FEATHER))
+
+
+@lru_cache(maxsize=64)
+def _on_rays(
+    side: int, step: int, shape: MaskShape
+) -> tuple[Polar, tuple[npt.NDArray[np.int64], Floats]]:
+    """The pixels of a mask, the ray before each of them and the way to the next one."""
+    place = polar(side, step, shape)
+    turns = place.angle * np.float32(_ANGLES / (2 * np.pi))
+    low = np.minimum(turns.astype(np.int64), _ANGLES - 1)
+    return place, (low, (turns - low).astype(np.float32))
 
 
 def _radii() -> Floats:
     return np.linspace(_INNERMOST, _OUTERMOST, _RADII, dtype=np.float32)
 
 
-def _mismatch(old: Canvas, new: Canvas) -> Floats:
+def _mismatch(difference: Floats) -> Floats:
     """Squared difference of luma and chroma at a small size, [64, 64]."""
-    small = resized(old.planes - new.planes, _SIDE) ** 2  # [3, 64, 64]
+    small = resized(difference, _SIDE) ** 2  # [3, 64, 64]
     return np.asarray(small[0] + _CHROMA * (small[1] + small[2]), np.float32)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.dubbing.compositing.canvas import Canvas
-from lipsync_cli.dubbing.compositing.fitting import Fitter, mixed
+from lipsync_cli.dubbing.compositing.cutout import Cutout
+from lipsync_cli.dubbing.compositing.fitting import Fitter
 from lipsync_cli.dubbing.footage.face_path import FacePath
 from lipsync_cli.dubbing.mouths.gallery import Gallery
 from lipsync_cli.dubbing.mouths.selection import Selection
@@ -99,20 +99,20 @@ class BorrowedLips:
         chosen = self._score.at(shown.pts_s)
         if face is None or chosen is None:
             return shown
-        canvas = self._canvas(chosen)
-        if canvas is None:
+        taken = self._gallery.cutout(chosen.source, chosen.time_s)
+        if taken is None:
             return shown
-        picture = self._fitter.borrowed(shown.picture, face, canvas, shown.pts_s)
+        other = self._other(chosen)
+        picture = self._fitter.borrowed(shown.picture, face, taken, shown.pts_s, other)
         self.changed += picture is not shown.picture
         return replace(shown, picture=picture)
 
-    def _canvas(self, chosen: Borrowed) -> Canvas | None:
-        canvas = self._gallery.nearest(chosen.source, chosen.time_s)
-        if canvas is None or chosen.other is None:
-            return canvas
+    def _other(self, chosen: Borrowed) -> tuple[Cutout, float] | None:
+        if chosen.other is None:
+            return None
         source, time_s, share = chosen.other
-        other = self._gallery.nearest(source, time_s)
-        return canvas if other is None else mixed(canvas, other, share)
+        other = self._gallery.cutout(source, time_s)
+        return None if other is None else (other, share)
 
 
 def all_wanted(score: Score, rates: Mapping[int, float | None]) -> dict[int, Times]:

@@ -17,14 +17,14 @@ Floats = npt.NDArray[np.float32]
 # by the mean cosine of sound and chosen mouth over that of the person's own speech: a line
 # fitted to dubs of people that the model never saw, with all of their footage and with less.
 # It belongs to the model: `benchmark-dub` with such people prints it for another one.
-_SLOPE, _INTERCEPT = 1.19, -0.39
+_SLOPE, _INTERCEPT = 0.975, -0.016
 # The cosine of real speech where the footage's own sound cannot tell.
 _USUAL = 0.54
 # Below this cosine, over a fifth of a second, the footage has no mouth for the sound.
 _LACKING, _LACKING_S = 0.25, 0.2
 # Less speech than this repeats itself visibly.
 _ENOUGH_S = 5.0
-_WELL = 0.7
+_WELL = 0.75
 _HINT = "give more video of the same person talking with --footage"
 
 

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from collections import OrderedDict
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.dubbing.compositing.canvas import Canvas, Place, cut_canvas, face_place
-from lipsync_cli.dubbing.compositing.colour import Colour
+from lipsync_cli.dubbing.compositing.canvas import Canvas, face_place
+from lipsync_cli.dubbing.compositing.cutout import Cutout, Samples, cut_out
 from lipsync_cli.dubbing.footage.face_path import FacePath
 from lipsync_cli.errors import OutputError
-from lipsync_cli.faces._cv2 import load_cv2
 from lipsync_cli.media.convert import editable
 from lipsync_cli.media.pictures import read_pictures
-from lipsync_cli.media.planes import sample_layout
 from lipsync_cli.media.upright import Upright, read_upright
 
 Times = npt.NDArray[np.float64]
 
-# Lossless, and quicker than it is small.
-_PNG_LEVEL = 1
-_RECENT = 8
+# So much temporary space nobody misses.
+_PLAIN_BYTES = 1_000_000_000
 # A wanted frame is the nearest one, never further away than this.
 _NEAR_S = 0.06
 _HALF_FRAME_S = 0.021
@@ -37,25 +33,29 @@ _HALF_FRAME_S = 0.021
 
 @dataclass(frozen=True)
 class _Entry:
-    """Where one face lies in the file, and what its samples stand for."""
+    """Where the planes of one face lie in the file; `about` has their shapes only."""
 
     offset: int
-    length: int
-    place: Place
-    colour: Colour
+    lengths: tuple[int, ...]
+    about: Cutout
 
 
 class Gallery:
-    """Canvases by footage file and presentation time, in a temporary file of PNG pictures.
+    """Faces by footage file and presentation time, in a temporary file.
 
-    About 200 to 600 kB for a face of 300 px; each is kept once, however often it is shown.
+    Their samples are kept as they were coded: about 300 kB for a face of 300 px, and some
+    100 kB when there are so many that they are compressed, without loss. Each is kept once,
+    however often it is shown.
+
+    Args:
+        plain_bytes: what is not compressed, to save time.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, plain_bytes: int = _PLAIN_BYTES) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._plain_bytes = plain_bytes
         self._entries: dict[tuple[int, int], _Entry] = {}
         self._times: dict[int, Times] = {}
-        self._recent: OrderedDict[tuple[int, int], Canvas] = OrderedDict()
 
     def __enter__(self) -> Gallery:
         return self
@@ -71,32 +71,38 @@ class Gallery:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, source: int, time_s: float, canvas: Canvas, *, deep: bool = False) -> None:
-        """Keep a face of the file `source`, in 8 bits a sample or, `deep`, in 16.
+    @property
+    def size_bytes(self) -> int:
+        """What the temporary file holds."""
+        return self._file.seek(0, 2)
+
+    def add(self, source: int, time_s: float, face: Cutout) -> None:
+        """Keep a face of the file `source`.
 
         Raises:
             OutputError: the disk that holds temporary files is full.
         """
-        cv2: Any = load_cv2()
-        greatest, kind = (65535, np.uint16) if deep else (255, np.uint8)
-        levels = np.rint(np.clip(canvas.planes, 0, 1) * greatest).astype(kind)
-        done, data = cv2.imencode(
-            ".png", np.moveaxis(levels, 0, -1), [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL]
-        )
-        assert done
         try:
             offset = self._file.seek(0, 2)
-            self._file.write(data.tobytes())
+            pack = np.ndarray.tobytes if offset < self._plain_bytes else _packed
+            lengths = tuple(self._file.write(pack(plane)) for plane in face.planes)
         except OSError as error:
             raise OutputError(
                 f"temporary files cannot be written: {error.strerror}",
                 hint="free space in the folder for temporary files",
             ) from error
-        entry = _Entry(offset, len(data), canvas.place, canvas.colour)
-        self._entries[source, _ticks(time_s)] = entry
+        hollow = tuple(np.broadcast_to(np.zeros(1, p.dtype), p.shape) for p in face.planes)
+        self._entries[source, _ticks(time_s)] = _Entry(
+            offset, lengths, replace(face, planes=hollow)
+        )
         self._times.pop(source, None)
 
     def nearest(self, source: int, time_s: float) -> Canvas | None:
+        """The square of the face shown nearest to a time; None where there is none close by."""
+        found = self.cutout(source, time_s)
+        return None if found is None else found.canvas()
+
+    def cutout(self, source: int, time_s: float) -> Cutout | None:
         """The face shown nearest to a time; None where there is none close by."""
         if source not in self._times:
             mine = sorted(ticks for number, ticks in self._entries if number == source)
@@ -107,24 +113,18 @@ class Gallery:
         place = int(np.abs(times - time_s).argmin())
         if abs(times[place] - time_s) > _NEAR_S:
             return None
-        return self._load((source, round(times[place] * 1e6)))
+        return self._load(self._entries[source, round(times[place] * 1e6)])
 
-    def _load(self, key: tuple[int, int]) -> Canvas:
-        if key in self._recent:
-            self._recent.move_to_end(key)
-            return self._recent[key]
-        cv2: Any = load_cv2()
-        entry = self._entries[key]
+    def _load(self, entry: _Entry) -> Cutout:
         self._file.seek(entry.offset)
-        data = np.frombuffer(self._file.read(entry.length), np.uint8)
-        levels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)  # [side, side, 3]
-        greatest = np.float32(np.iinfo(levels.dtype).max)
-        planes = np.moveaxis(levels.astype(np.float32) / greatest, -1, 0)
-        canvas = Canvas(np.ascontiguousarray(planes), entry.place, entry.colour)
-        self._recent[key] = canvas
-        if len(self._recent) > _RECENT:
-            self._recent.popitem(last=False)
-        return canvas
+        planes: list[Samples] = []
+        for about, length in zip(entry.about.planes, entry.lengths, strict=True):
+            data = self._file.read(length)
+            if length != about.nbytes:
+                planes.append(_unpacked(data, about))
+            else:
+                planes.append(np.frombuffer(data, about.dtype).reshape(about.shape))
+        return replace(entry.about, planes=tuple(planes))
 
 
 def gather(
@@ -182,9 +182,20 @@ def _keep(
     if face is None:
         return
     picture = editable(picture)
-    layout = sample_layout(picture.format.name)
-    canvas = cut_canvas(picture, face_place(face.landmarks, upright))
-    gallery.add(source, time_s, canvas, deep=layout is not None and layout.depth > 8)
+    gallery.add(source, time_s, cut_out(picture, face_place(face.landmarks, upright)))
+
+
+def _packed(plane: Samples) -> bytes:
+    """Compress rows by what differs from the row above; never to its own length."""
+    change = np.diff(plane, axis=0, prepend=plane.dtype.type(0))
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    packed = packer.compress(change.tobytes()) + packer.flush()
+    return packed if len(packed) < plane.nbytes else plane.tobytes()
+
+
+def _unpacked(data: bytes, about: Samples) -> Samples:
+    change = np.frombuffer(zlib.decompress(data, -zlib.MAX_WBITS), about.dtype)
+    return np.cumsum(change.reshape(about.shape), axis=0, dtype=about.dtype)
 
 
 def _ticks(time_s: float) -> int:
