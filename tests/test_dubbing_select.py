@@ -159,7 +159,9 @@ def test_in_silence_the_mouth_closes_and_its_own_frames_stay() -> None:
     assert np.isin(held.rows[middle], np.arange(200, 215)).all()
     assert held.held[middle].any() and not held.held[~held.silent].any()
     opening[45:85] = 0.0  # the target's own mouth is closed there as well
-    own = select(replace(units, opening=opening), speech, weights=PLAIN)
+    quiet = units.quiet.copy()
+    quiet[45:85] = True
+    own = select(replace(units, opening=opening, quiet=quiet), speech, weights=PLAIN)
     assert own.own[middle].mean() > 0.8
     assert len(own.wanted_s(0)) < 80  # pictures left alone need no footage
 

@@ -21,6 +21,7 @@ from lipsync_cli.dubbing.compositing.cutout import Cutout, cut_out
 from lipsync_cli.dubbing.compositing.gate import Gate
 from lipsync_cli.dubbing.compositing.inlay import inlay
 from lipsync_cli.dubbing.compositing.mask import ring_mask
+from lipsync_cli.dubbing.compositing.mismatch import mismatch
 from lipsync_cli.dubbing.compositing.morph import morph
 from lipsync_cli.dubbing.compositing.refine import Meeting
 from lipsync_cli.dubbing.compositing.register import Registration
@@ -80,8 +81,14 @@ class Fitter:
         ring = ring_mask(SMALL, face.landmarks, shape)
         new = self._meeting.bend(old[0], self._registration.lay(old[0], new, pts_s), ring, pts_s)
         new = new.lit(resized(self._match.light(old, new.small(), ring, pts_s), SMALL))
-        mask = self._seam.drawn(old - new.small(), place.side, face.landmarks, shape, pts_s)
-        mask *= self._gate.weight(pts_s, face.landmarks, residual=self._match.residual)
+        lit = new.small()
+        mask = self._seam.drawn(old - lit, place.side, face.landmarks, shape, pts_s)
+        mask *= self._gate.weight(
+            pts_s,
+            face.landmarks,
+            residual=self._match.residual,
+            mismatch=mismatch(old[0], lit[0], mask),
+        )
         return inlay(picture, place, new, mask)
 
     def drawn(

@@ -15,7 +15,7 @@ from lipsync_cli.dubbing.compositing.settling import Settling
 
 Floats = npt.NDArray[np.float32]
 
-Reason = Literal["lost", "turned", "covered", "silent"]
+Reason = Literal["lost", "turned", "covered", "unlike", "silent"]
 # (time of the output) -> how much may be shown whatever the face looks like, and why not all.
 Planned = Callable[[float], tuple[float, Reason | None]]
 
@@ -34,12 +34,14 @@ class GateOptions:
         turned_deg: heads turned by less are dubbed, by more are left.
         score: detections below the first are not faces, above the second they are.
         residual: of `RingMatch`; above the second something lies before the face.
+        mismatch: see `mismatch`; a face is left above the second until it is below the first.
         fall_s, rise_s: time in which the weight follows downwards and upwards.
     """
 
     turned_deg: tuple[float, float] = (42.0, 60.0)
     score: tuple[float, float] = (0.3, 0.5)
     residual: tuple[float, float] = (0.15, 0.25)
+    mismatch: tuple[float, float] = (0.47, 0.58)
     fall_s: float = 0.06
     rise_s: float = 0.25
 
@@ -73,14 +75,22 @@ class Gate:
         self._options, self._planned = options or GateOptions(), planned
         self._weight: Settling[float] = Settling()
         self._hindered: Reason | None = None
+        self._unlike = False
         self.last: Verdict | None = None
 
     def reset(self) -> None:
         """Forget what was before; for the first frame of a shot or of a track."""
         self._weight.reset()
+        self._unlike = False
 
     def weight(
-        self, pts_s: float, landmarks: npt.ArrayLike, *, score: float = 1.0, residual: float = 0.0
+        self,
+        pts_s: float,
+        landmarks: npt.ArrayLike,
+        *,
+        score: float = 1.0,
+        residual: float = 0.0,
+        mismatch: float = 0.0,
     ) -> float:
         """Return what to multiply the mask of a frame with, 0 to 1.
 
@@ -88,13 +98,20 @@ class Gate:
             landmarks: [5, 2], px of the upright source.
             score: of the detector, 1 where it is not known.
             residual: of `RingMatch` for this frame.
+            mismatch: of the function of this name, for this frame.
         """
         limits = self._options
         turned = 1 - _between(turned_deg(landmarks), limits.turned_deg)
         hidden = 1 - _between(residual, limits.residual)
         found = _between(score, limits.score)
-        seen = self._settled(pts_s, turned * hidden * found)
-        seen_by: dict[Reason, float] = {"turned": turned, "covered": hidden, "lost": found}
+        alike = self._alike(mismatch)
+        seen = self._settled(pts_s, turned * hidden * found * alike)
+        seen_by: dict[Reason, float] = {
+            "turned": turned,
+            "covered": hidden,
+            "lost": found,
+            "unlike": alike,
+        }
         worst = min(seen_by, key=lambda reason: seen_by[reason])
         if seen_by[worst] < _HALF:
             self._hindered = worst
@@ -106,6 +123,12 @@ class Gate:
             reason = self._hindered
         self.last = Verdict(pts_s, weight, reason)
         return weight
+
+    def _alike(self, mismatch: float) -> float:
+        """1 or 0 with hysteresis: a share of a face that does not fit is a ghost."""
+        low, high = self._options.mismatch
+        self._unlike = mismatch > (low if self._unlike else high)
+        return float(not self._unlike)
 
     def _settled(self, pts_s: float, wanted: float) -> float:
         limits, before = self._options, self._weight.value

@@ -21,6 +21,7 @@ _IN_WORDS: Mapping[Reason, str] = {
     "lost": "not in view",
     "turned": "turned away",
     "covered": "covered",
+    "unlike": "unlike all there is to borrow",
     "silent": "at rest while the speech pauses",
 }
 

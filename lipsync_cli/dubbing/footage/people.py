@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ _PLACE, _SIZE = 0.6, 1.35
 _TOGETHER_S = 0.4
 # A moment that was asked for lies at most this far from a frame of the face.
 _IN_VIEW_S = 0.25
+# Surer than this is no more a speaker.
+_SURE = 0.999
 # People who are listed in a message.
 _LISTED = 6
 SPEAKER, LARGEST = "speaker", "largest"
@@ -89,9 +92,10 @@ def check_face(face: str) -> None:
 def choose_person(found: Sequence[Person], face: str) -> Person:
     """The person to dub: a number, "largest", "speaker" or a place, see `place.parse_place`.
 
-    The speaker is the one whose lips follow the original sound for longest; where nobody's
-    do, or there is no sound, the one who fills most of the picture for longest. At a place it
-    is the one whose face overlaps it best, then or over all the time in view.
+    The speaker is the one whose lips follow the original sound for longest and most surely:
+    those of a listener may seem to follow it a little. Where nobody's do, or there is no sound,
+    it is the one who fills most of the picture for longest. At a place it is the one whose face
+    overlaps it best, then or over all the time in view.
 
     Raises:
         NotTrustworthy: there is no face.
@@ -105,12 +109,18 @@ def choose_person(found: Sequence[Person], face: str) -> Person:
     if face == SPEAKER:
         speaking = [p for p in found if p.speaks is not None and p.speaks > 0.5]
         if speaking:
-            return max(speaking, key=lambda p: p.speech_s)
+            return max(speaking, key=_follows)
     if face in (SPEAKER, LARGEST):
         return max(found, key=lambda p: p.seconds * p.size**2)
     if not face.isdecimal() or int(face) >= len(found):
         raise UsageError(f"there is no face {face!r}", hint=_who_is_there(found))
     return found[int(face)]
+
+
+def _follows(person: Person) -> float:
+    """Seconds of speech, weighed by the log odds that the lips follow it."""
+    speaks = min(person.speaks or 0.0, _SURE)
+    return person.speech_s * math.log(speaks / (1 - speaks))
 
 
 def _person_at(found: Sequence[Person], place: FacePlace, face: str) -> Person:

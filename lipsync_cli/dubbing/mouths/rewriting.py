@@ -63,8 +63,9 @@ def borrow(job: Job, footage: Footage, person: Person, model: LoadedModel) -> Ma
         edit = BorrowedLips(score, gallery, cast.faces[0], fitter)
         lips = Lips("rewrite", edit, gate, cast.faces[0], showing)
         made = job.write(lips, window, loudness)
-    warnings = (*made.result.warnings, *_doubts(covered))
-    result = replace(made.result, coverage=covered.value, warnings=warnings)
+    warnings = (*made.result.warnings, *_doubts(covered, loudness))
+    coverage = None if covered.similarity is None else covered.value
+    result = replace(made.result, coverage=coverage, warnings=warnings)
     return replace(made, result=result)
 
 
@@ -125,7 +126,9 @@ def _same_person(footage: Footage, person: Person, model: LoadedModel) -> Person
     return found
 
 
-def _doubts(covered: Coverage) -> tuple[str, ...]:
+def _doubts(covered: Coverage, loudness: Loudness) -> tuple[str, ...]:
+    if loudness.rests.all():
+        return ("the speech is silent throughout: the mouth rests",)
     return () if covered.reason is None else (f"{covered.reason}; {covered.hint}",)
 
 

@@ -26,6 +26,9 @@ _STRETCH_S = 2.0
 _WINDOW_S, _AHEAD_S = 30.0, 3.0
 # Cost of a frame that should not be shown at all.
 _UNFIT = 50.0
+# Differences of brightness that can be corrected, per 10 grey levels, and the cost of more: a
+# picture that fades to black has no light to give.
+_CORRECTED, _OTHER_LIGHT = 2.5, 2.0
 # Slots whose costs are computed at once.
 _BLOCK = 128
 
@@ -134,7 +137,7 @@ class _Task:
         cost += np.where(silent, resting, 0.0).astype(np.float32)
         # Its own frame is not edited, so a smeared one may stay where the mouth rests.
         own = silent & (self.target[slots][:, None] == rows)
-        cost += _UNFIT * (~units.usable[rows] & ~own) - w.own * own
+        cost += _UNFIT * (~units.usable[rows] & ~own) - w.own * (own & units.quiet[rows])
         return np.asarray(cost, np.float32)
 
     def pose_cost(self, slots: Rows, rows: Rows) -> Floats:
@@ -146,7 +149,9 @@ class _Task:
     def light_cost(self, slots: Rows, rows: Rows) -> Floats:
         """[S, R]."""
         light = self.units.light / np.float32(10)
-        return self.weights.light * distance(light[self.target[slots]], light[rows])
+        wanted, had = light[self.target[slots]], light[rows]
+        other = np.abs(wanted[:, None, 0] - had[None, :, 0]) - _CORRECTED
+        return self.weights.light * distance(wanted, had) + _OTHER_LIGHT * np.maximum(other, 0)
 
 
 class _Window:
