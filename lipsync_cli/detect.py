@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lipsync_cli.device import choose
 from lipsync_cli.errors import UnreadableMedia, UsageError
-from lipsync_cli.faces._cv2 import load_cv2
 from lipsync_cli.faces.detect import FaceDetector, create_detector
+from lipsync_cli.faces.follow import Reached, follow
 from lipsync_cli.faces.stream import FaceStats, FaceStream, TrackChunk
+from lipsync_cli.faces.thumbnails import Thumbnails
 from lipsync_cli.media.ahead import ahead
 from lipsync_cli.media.audio import AudioBlock
 from lipsync_cli.media.probe import MediaInfo, probe
@@ -26,17 +29,18 @@ from lipsync_cli.progress import Progress, tell_time
 from lipsync_cli.quick import SampledResult, Span, as_sampled, is_enough, sampling_rounds
 from lipsync_cli.results import OffsetResult
 from lipsync_cli.sync.estimate import softmax
-from lipsync_cli.sync.evidence import LagEvidence, offsets_ms
-from lipsync_cli.sync.lag_matrix import STEP_S
-from lipsync_cli.sync.model_file import LoadedModel, load_model
-from lipsync_cli.sync.programme import Seen, TrackSpan, programme_evidence, read_programme
-from lipsync_cli.sync.stream import SyncStream
+from lipsync_cli.sync.evidence import STEP_S, LagEvidence, offsets_ms
 from lipsync_cli.weights import locate
 
+if TYPE_CHECKING:
+    # They import torch, which takes seconds: pictures are decoded meanwhile.
+    from lipsync_cli.sync.model_file import LoadedModel
+    from lipsync_cli.sync.programme import Seen, TrackSpan
+    from lipsync_cli.sync.stream import SyncStream
+
 MIN_SEARCH_MS, MAX_SEARCH_MS = 100.0, 15_000.0
-THUMBNAIL = 160  # pixels
-THUMBNAILS = 12
-THUMBNAIL_EVERY_S = 2.0
+# Sound and faces that may wait for the models: about ten seconds of a programme.
+WAITING = 128
 
 
 @dataclass(frozen=True)
@@ -125,12 +129,14 @@ def measure(
         UsageError: an option is out of range.
     """
     reach, info = _reach(search_ms), probe(path)
-    model = load_model(locate("sync"), choose(device))
-    source = _Source(path, info, audio_track)
+    model, source = _Model(device), _Source(path, info, audio_track)
     detector = create_detector(face_detector)
 
     def answer(run: _Pass, spans: Sequence[Span] | None) -> OffsetResult:
-        found = read_programme(run.seen(info), model, min_probability, spans or stretches)
+        from lipsync_cli.sync.programme import read_programme
+
+        seen = run.seen(info)
+        found = read_programme(seen, model.loaded, min_probability, spans or stretches)
         return replace(
             found,
             file=str(path),
@@ -156,6 +162,23 @@ class _Source:
     path: str | Path
     info: MediaInfo
     audio_track: int
+
+
+@dataclass
+class _Model:
+    """The sync model, loaded when it is first asked for."""
+
+    device: str
+
+    @cached_property
+    def loaded(self) -> LoadedModel:
+        from lipsync_cli.sync.model_file import load_model
+
+        return load_model(locate("sync"), choose(self.device))
+
+
+class _ReadBefore(Exception):
+    """A window leads to a key frame that another one began with."""
 
 
 def _sampled(
@@ -188,45 +211,61 @@ def _sampled(
 
 @dataclass
 class _Pass:
-    """One pass over a file: decoded items in, evidence and spans of each face track out."""
+    """One pass over a file: decoded items in, evidence and spans of each face track out.
 
-    model: LoadedModel
+    One thread decodes, one follows the faces, and the models run in the caller's.
+    """
+
+    model: _Model
     reach: int
     detector: FaceDetector
     keep_pictures: bool
     spans: dict[int, TrackSpan] = field(default_factory=dict)
     tracks: dict[int, LagEvidence] = field(default_factory=dict)
-    thumbnails: list[tuple[float, NDArray[np.uint8], int]] = field(default_factory=list)
+    thumbnails: Thumbnails = field(default_factory=Thumbnails)
     read_spans: list[Span] = field(default_factory=list)
     met: FaceStats = field(default_factory=FaceStats)
     warnings: tuple[str, ...] = ()
     damaged: int = 0
     loudness: float = 0.0
 
-    def __post_init__(self) -> None:
-        self.faces = FaceStream(self.detector)
-
     def go(self, source: _Source, progress: Progress | None, span: Span | None = None) -> None:
         """Read the whole file, or one more window of it."""
-        stats = ReadStats()
-        self.faces = FaceStream(self.detector)
-        stream = SyncStream(self.model, self.reach)
+        stats, faces = ReadStats(), FaceStream(self.detector)
         reading = read(source.path, audio_track=source.audio_track, span_s=span, stats=stats)
-        with closing(ahead(reading)) as items:
-            for item in items:
-                if isinstance(item, AudioBlock):
-                    level = float(np.sqrt(np.mean(item.samples**2)))
-                    self.loudness = max(self.loudness, level)
-                    stream.push_sound(item)
-                elif span is not None and self._was_read(item.pts_s):
-                    return
-                else:
-                    self._picture(item, stream)
-                    tell_time(progress, item.pts_s, source.info.duration_s)
-        for chunk in self.faces.close():
-            self._chunk(chunk, stream)
+        fresh = self._not_read_before(reading) if self.read_spans else reading
+        watch = self.thumbnails.add if self.keep_pictures else None
+        with closing(ahead(follow(ahead(fresh), faces, watch), depth=WAITING)) as items:
+            try:
+                # The threads begin with the first item; the models load beside them.
+                first = list(islice(items, 1))
+                stream = self._stream()
+                for item in chain(first, items):
+                    self._push(item, stream)
+                    if isinstance(item, Reached):
+                        stream.forget_sound(item.pts_s - faces.delay_s)
+                        tell_time(progress, item.pts_s, source.info.duration_s)
+            except _ReadBefore:
+                return
         self.tracks |= stream.close()
-        self.met = self.met.plus(self.faces.stats)
+        self.met = self.met.plus(faces.stats)
+        self._book(stats, span)
+
+    def _stream(self) -> SyncStream:
+        from lipsync_cli.sync.stream import SyncStream
+
+        return SyncStream(self.model.loaded, self.reach)
+
+    def _push(self, item: TrackChunk | AudioBlock | Reached, stream: SyncStream) -> None:
+        if isinstance(item, AudioBlock):
+            level = float(np.sqrt(np.mean(item.samples**2)))
+            self.loudness = max(self.loudness, level)
+            stream.push_sound(item)
+        elif isinstance(item, TrackChunk):
+            self._chunk(item, stream)
+
+    def _book(self, stats: ReadStats, span: Span | None) -> None:
+        """Keep what is to be told about the file, and what of it was read."""
         if span is None:
             self.warnings = stats.warnings
         elif stats.video_start_s is not None and stats.video_end_s is not None:
@@ -234,12 +273,22 @@ class _Pass:
             self.damaged += stats.corrupt_packets
             self.warnings = ReadStats(corrupt_packets=self.damaged).warnings
 
+    def _not_read_before(
+        self, items: Generator[VideoFrame | AudioBlock, None, None]
+    ) -> Generator[VideoFrame | AudioBlock, None, None]:
+        with closing(items):
+            for item in items:
+                if isinstance(item, VideoFrame) and self._was_read(item.pts_s):
+                    raise _ReadBefore
+                yield item
+
     def _was_read(self, pts_s: float) -> bool:
-        """Whether a window leads to a key frame that another one began with."""
         return any(start_s <= pts_s <= end_s for start_s, end_s in self.read_spans)
 
     def seen(self, info: MediaInfo) -> Seen:
         """Everything that the reading of the evidence needs to know."""
+        from lipsync_cli.sync.programme import Seen
+
         rate = info.video.frame_rate if info.video else None
         return Seen(
             tracks=self.tracks,
@@ -253,59 +302,29 @@ class _Pass:
 
     def evidence(self) -> Evidence:
         """The evidence of the programme, for a picture."""
-        grid = offsets_ms(self.reach)
-        whole = programme_evidence(self.tracks, self.model)
+        from lipsync_cli.sync.programme import programme_evidence
+
+        grid, model = offsets_ms(self.reach), self.model.loaded
+        whole = programme_evidence(self.tracks, model)
         if whole is None:
             empty = np.zeros(0)
             nothing = np.full(len(grid), np.nan, np.float32)
             return Evidence(grid, nothing, nothing, np.zeros((0, len(grid)), np.float32), empty)
         scores, weight = whole.scores.sum(0)[None], whole.weight.sum()[None]
-        curve = softmax(self.model.logits(scores, weight))[0, :-1]
+        curve = softmax(model.logits(scores, weight))[0, :-1]
         known = np.where(whole.valid > 0, whole.valid, np.nan).astype(np.float32)
         rows = np.asarray(whole.cosine / known, np.float32)
-        pictures = tuple(self.thumbnails)
+        pictures = tuple(self.thumbnails.pictures)
         return Evidence(grid, curve, whole.diagonal(), rows, whole.start_s, pictures)
 
-    def _picture(self, frame: VideoFrame, stream: SyncStream) -> None:
-        for chunk in self.faces.push(frame):
-            self._chunk(chunk, stream)
-            # A track that has ended may lie behind a cut: this frame no longer shows it.
-            if self.keep_pictures and not chunk.last:
-                self._thumbnail(frame, chunk)
-        stream.forget_sound(frame.pts_s - self.faces.delay_s)
-
     def _chunk(self, chunk: TrackChunk, stream: SyncStream) -> None:
+        from lipsync_cli.sync.programme import TrackSpan
+
         # Every window counts its tracks from 0.
         chunk = replace(chunk, track=chunk.track + self.met.tracks)
         if len(chunk.pts_s):
             self.spans.setdefault(chunk.track, TrackSpan()).add(chunk)
         stream.push_faces(chunk)
-
-    def _thumbnail(self, frame: VideoFrame, chunk: TrackChunk) -> None:
-        """Keep a few pictures of faces, evenly thinned out when there are too many."""
-        last_s = max((t for t, _, n in self.thumbnails if n == chunk.track), default=-np.inf)
-        if frame.pts_s - last_s < THUMBNAIL_EVERY_S:
-            return
-        x0, y0, x1, y1 = (chunk.boxes[-1] * frame.scale).tolist()
-        margin = 0.35 * (x1 - x0)
-        cut = frame.bgr(x0 - margin, y0 - margin, x1 + margin, y1 + margin)
-        if cut.size == 0:
-            return
-        corner = max(0.0, x0 - margin), max(0.0, y0 - margin)
-        box = (x0 - corner[0], y0 - corner[1], x1 - corner[0], y1 - corner[1])
-        self.thumbnails.append((frame.pts_s, _boxed(cut, box), chunk.track))
-        if len(self.thumbnails) > 2 * THUMBNAILS:
-            del self.thumbnails[1::2]
-
-
-def _boxed(picture: NDArray[np.uint8], box: tuple[float, ...]) -> NDArray[np.uint8]:
-    """A thumbnail of `picture` with the face's box drawn into it."""
-    cv2: Any = load_cv2()
-    size = min(1.0, THUMBNAIL / max(picture.shape[:2]))
-    shape = (max(1, round(picture.shape[1] * size)), max(1, round(picture.shape[0] * size)))
-    small = np.ascontiguousarray(cv2.resize(picture, shape, interpolation=cv2.INTER_AREA))
-    x0, y0, x1, y1 = (round(v * size) for v in box)
-    return np.asarray(cv2.rectangle(small, (x0, y0), (x1, y1), (255, 255, 255), 1), np.uint8)
 
 
 def _reach(search_ms: float) -> int:

@@ -160,3 +160,12 @@ def test_loads_no_model_libraries(
     _, err = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 0
     assert err.splitlines()[-1] == "heavy:"
+
+
+def test_help_loads_only_what_it_shows(start: Start) -> None:
+    unused = {"lipsync_cli.results", "lipsync_cli.score", "multiprocessing", "numpy"}
+    code = NO_HEAVY_IMPORTS.replace('{"torch", "cv2"}', repr(unused | {"rich.progress"}))
+    child = start("-c", code, "--help")
+    out, err = child.communicate(timeout=PATIENCE_S)
+    assert "detect-offset" in out
+    assert err.splitlines()[-1] == "heavy:"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lipsync_cli.faces.crop import cut_mouth, mouth_geometry
-from lipsync_cli.faces.patch import keep_patch
+from lipsync_cli.faces.patch import see_patch
 
 # Eyes 40 px apart and level, mouth 50 px below: the face's scale is 50.
 UPRIGHT = np.array([(80, 100), (120, 100), (100, 125), (85, 150), (115, 150)], np.float64)
@@ -75,15 +75,35 @@ def test_border_is_repeated_beyond_the_picture() -> None:
     assert (crop[48:] == 220).all()
 
 
+def smooth_picture(shape: tuple[int, int], blur: float) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    smooth = cv2.GaussianBlur(rng.uniform(0, 255, shape), (0, 0), blur)
+    return np.asarray(cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX), np.uint8)
+
+
 @pytest.mark.parametrize("size", [60, 330, 700])
 def test_patch_gives_the_crop_of_the_whole_picture(size: int) -> None:
     """Only the neighbourhood of a face is kept, shrunk where it is large."""
-    rng = np.random.default_rng(1)
-    smooth = cv2.GaussianBlur(rng.uniform(0, 255, (1080, 1920)), (0, 0), size / 40)
-    picture = np.asarray(cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX), np.uint8)
+    picture = smooth_picture((1080, 1920), size / 40)
     centre = np.array((900.0, 500.0))
     points = (UPRIGHT - (100, 125)) * size / 100 + centre
-    patch = keep_patch(picture, [*(centre - size / 2), *(centre + size / 2)])
+    patch = see_patch(picture, [*(centre - size / 2), *(centre + size / 2)]).kept()
     whole = cut_mouth(picture, mouth_geometry(points))
     assert patch.pixels.size <= (2 * 1.5 * 320 + 4) ** 2
+    assert not np.shares_memory(patch.pixels, picture)
     assert np.abs(patch.mouth(points).astype(int) - whole).mean() < 2.0
+
+
+@pytest.mark.parametrize("size", [60, 330, 700])
+@pytest.mark.parametrize("centre", [(900.0, 500.0), (40.0, 1010.0), (1900.0, 30.0)])
+@pytest.mark.parametrize("side", [64, 96])
+def test_patch_that_is_kept_gives_the_same_crop(
+    size: int, centre: tuple[float, float], side: int
+) -> None:
+    """A copy of all of it, and only what the mouth needs, shrunk when it is cut."""
+    picture = smooth_picture((1080, 1920), 2.0)
+    points = _turned((UPRIGHT - (100, 125)) * size / 100 + centre, 12.0, centre)
+    box = np.array([*np.subtract(centre, size / 2), *np.add(centre, size / 2)])
+    patch = see_patch(picture, box)
+    assert np.shares_memory(patch.pixels, picture)
+    np.testing.assert_array_equal(patch.mouth(points, side), patch.kept().mouth(points, side))

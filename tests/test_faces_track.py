@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -185,6 +186,22 @@ def test_memory_does_not_grow() -> None:
         stream.push(frame(numbered(number, background(SHAPE)), number))
         held.append(stream.waiting_frames)
     assert 20 < max(held) <= RATE + 4 + 3
+
+
+@pytest.mark.parametrize("size_px", [90, 330])
+def test_few_whole_pictures_are_held(size_px: float) -> None:
+    """What waits for longer than from one look to the next waits as a copy."""
+    script: Script = [[face_at((300.0, 180.0), size_px)]] * 30 + [[] for _ in range(20)]
+    stream, pictures, held = FaceStream(ScriptedDetector(script)), [], []
+    for number in range(len(script)):
+        shown = frame(numbered(number, background(SHAPE)), number)
+        pictures.append(weakref.ref(shown.luma))
+        stream.push(shown)
+        del shown
+        held.append((stream.waiting_frames, sum(p() is not None for p in pictures)))
+    assert max(waiting for waiting, _ in held) > 20
+    # Eight as patches, and those of which it is not known yet whether they begin a shot.
+    assert max(alive for _, alive in held) <= 8 + 3
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (16, 16)])

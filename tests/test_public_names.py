@@ -45,3 +45,12 @@ def test_the_package_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True
     )
     assert found.stdout == "set()\n"
+
+
+def test_measuring_is_imported_without_the_seconds_that_torch_takes() -> None:
+    """Pictures are decoded while it loads."""
+    code = "import sys, lipsync_cli.detect; print({'torch', 'scipy', 'cv2'} & sys.modules.keys())"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "set()\n"

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from lipsync_cli.cli import process
 from lipsync_cli.cli.report import Bar, Report
@@ -25,6 +22,10 @@ from lipsync_cli.errors import (
     LipsyncError,
     OutputError,
 )
+
+if TYPE_CHECKING:
+    # Only --jobs needs them.
+    from concurrent.futures import Future, ProcessPoolExecutor
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -167,12 +168,7 @@ def _in_processes(
 ) -> Generator[Outcome[T], None, None]:
     jobs = min(plan.jobs, len(paths))
     threads = plan.setup.threads or max(1, process.available_cores() // jobs)
-    pool = ProcessPoolExecutor(
-        jobs,
-        multiprocessing.get_context("spawn"),
-        process.apply_in_worker,
-        (replace(plan.setup, threads=threads),),
-    )
+    pool = _pool(jobs, replace(plan.setup, threads=threads))
     try:
         with process.interrupts_held():
             futures = [pool.submit(_in_worker, job, path) for path in paths]
@@ -188,6 +184,14 @@ def _in_processes(
     pool.shutdown()
 
 
+def _pool(jobs: int, setup: process.Setup) -> ProcessPoolExecutor:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, context, process.apply_in_worker, (setup,))
+
+
 def _in_worker(job: Job[T], path: Path) -> Outcome[T]:
     try:
         return attempt(job, path)
@@ -197,6 +201,8 @@ def _in_worker(job: Job[T], path: Path) -> Outcome[T]:
 
 
 def _outcome(path: Path, future: Future[Outcome[T]]) -> Outcome[T]:
+    from concurrent.futures.process import BrokenProcessPool
+
     try:
         return future.result()
     except BrokenProcessPool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,8 +13,10 @@ from lipsync_cli.cli import batch, inputs, options, wording
 from lipsync_cli.cli.process import Setup
 from lipsync_cli.cli.report import Report
 from lipsync_cli.errors import UsageError
-from lipsync_cli.results import OffsetResult
 from lipsync_cli.scoring.tolerance import parse_tolerance
+
+if TYPE_CHECKING:
+    from lipsync_cli.results import OffsetResult
 
 OUT_OF_TOLERANCE = 4
 CANNOT_TELL = 3

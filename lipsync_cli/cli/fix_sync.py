@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -14,7 +14,9 @@ from lipsync_cli.cli import batch, inputs, options, wording
 from lipsync_cli.cli.process import Setup
 from lipsync_cli.cli.report import Report
 from lipsync_cli.errors import UsageError
-from lipsync_cli.results import FixResult
+
+if TYPE_CHECKING:
+    from lipsync_cli.results import FixResult
 
 EPILOG = """[bold]Examples[/]
 [cyan]lipsync fix-sync clip.mp4[/]  measures, writes clip.synced.mp4, measures again

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -111,6 +110,8 @@ def tolerate_any_name() -> None:
 
 def stop_children(patience_s: float = 5.0) -> None:
     """Terminate the worker processes and wait until they have cleaned up."""
+    import multiprocessing
+
     children = multiprocessing.active_children()
     for child in children:
         child.terminate()

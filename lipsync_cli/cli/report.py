@@ -11,14 +11,12 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from lipsync_cli.cli.process import leave_closed_pipe
 from lipsync_cli.errors import LipsyncError
-from lipsync_cli.results import error_record
 from lipsync_cli.text import printable
 
 _LEVEL_STYLES = {"error": "bold red", "warning": "yellow"}
@@ -62,6 +60,8 @@ class Report:
 
     def error(self, error: LipsyncError, file: str | None = None) -> None:
         """Report what failed: a line on stderr, or the record that stands for the answer."""
+        from lipsync_cli.results import error_record
+
         if self.as_json:
             name = file or error.path or ""
             self._write_json(error_record(name, error.code, error.message, error.hint))
@@ -105,12 +105,15 @@ class Bar:
     """A progress bar with the time left, on stderr, gone when it is done."""
 
     def __init__(self, console: Console, total: int, *, visible: bool) -> None:
+        # A tenth of the time that --help takes, which shows no bar.
+        from rich import progress
+
         self._total = total
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.TaskProgressColumn(),
+            progress.TimeRemainingColumn(),
             console=console,
             transient=True,
             disable=not visible,

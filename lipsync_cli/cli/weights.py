@@ -12,13 +12,12 @@ import typer
 from lipsync_cli.cli import options, process
 from lipsync_cli.cli.report import Report
 from lipsync_cli.errors import OutputError, UsageError, WeightsError
-from lipsync_cli.results import SCHEMA_VERSION
 from lipsync_cli.text import printable
-from lipsync_cli.weights.overview import Entry, overview
 from lipsync_cli.weights.search import Listed, listed
 
 if TYPE_CHECKING:
     from lipsync_cli.checkpoints.store import Imported
+    from lipsync_cli.weights.overview import Entry
 
 HELP = "List, check, import and download [bold]model files[/]."
 
@@ -49,6 +48,8 @@ def list_(
     weights: options.Weights = None,
 ) -> None:
     """List the weights that ship with lipsync, those imported, and public ones it can use."""
+    from lipsync_cli.weights.overview import overview
+
     report = Report(as_json=as_json)
     folder = _use(report, store, weights)
     entries = overview()
@@ -205,6 +206,8 @@ def _whereabouts(entry: Entry) -> str:
 
 
 def _report_sound(report: Report, each: Listed) -> None:
+    from lipsync_cli.results import SCHEMA_VERSION
+
     weight = each.weight
     record = {
         "schema": SCHEMA_VERSION,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lipsync_cli.results import FixPlan, FixResult, OffsetResult, Segment
 from lipsync_cli.scoring.timecode import timecode
-from lipsync_cli.scoring.tolerance import Tolerance
 from lipsync_cli.text import printable
+
+if TYPE_CHECKING:
+    from lipsync_cli.results import FixPlan, FixResult, OffsetResult, Segment
+    from lipsync_cli.scoring.tolerance import Tolerance
 
 SEGMENT_HEADS = ("from", "to", "audio", "95 %", "p")
 STEP_HEADS = ("step at", "not before", "not after", "audio")

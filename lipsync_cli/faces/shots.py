@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,10 +33,17 @@ _PATIENCE = 2
 
 @dataclass(frozen=True)
 class _Look:
-    """What is compared of a picture: histograms [blocks, bins], layout [16 * 16], zero mean."""
+    """What is compared of a picture.
+
+    Attributes:
+        histograms: [blocks, bins].
+        layout: [16 * 16], zero mean.
+        contrast: Euclidean norm of the layout.
+    """
 
     histograms: Floats
     layout: Floats
+    contrast: float
 
     def change(self, other: _Look) -> float:
         """Share of pixels that changed brightness, plus half of what the layouts lack in common.
@@ -44,8 +53,8 @@ class _Look:
         moved = float(np.abs(self.histograms - other.histograms).sum()) / (2 * _BLOCKS**2)
         faint = _LAYOUT**2 * _FAINT**2
         shared = float(self.layout @ other.layout) + faint
-        energy = np.linalg.norm(self.layout) * np.linalg.norm(other.layout) + faint
-        return moved + 0.5 * (1.0 - shared / float(energy))
+        energy = self.contrast * other.contrast + faint
+        return moved + 0.5 * (1.0 - shared / energy)
 
 
 class ShotSplitter:
@@ -68,11 +77,15 @@ class ShotSplitter:
             self._before = look
             return [(frame, True)]
         self._held.append((frame, look))
-        if len(self._held) == 1 and not self._differs(self._before, look):
-            return self._release(cut=False)
-        if len(self._held) <= _PATIENCE:
+        if 1 < len(self._held) <= _PATIENCE:
             return []
-        return self._release(cut=self._differs(self._before, look))
+        change = self._before.change(look)
+        differs = change > max(_THRESHOLD, _OVER_USUAL * self._usual)
+        if len(self._held) == 1:
+            if differs:
+                return []
+            self._usual += 0.1 * (change - self._usual)
+        return self._release(cut=differs)
 
     def close(self) -> list[tuple[VideoFrame, bool]]:
         """Return what is still held back; a change in the very last frames counts as a cut."""
@@ -80,16 +93,9 @@ class ShotSplitter:
 
     def _release(self, *, cut: bool) -> list[tuple[VideoFrame, bool]]:
         decided = [(frame, cut and not number) for number, (frame, _) in enumerate(self._held)]
-        assert self._before is not None
-        newest = self._held[-1][1]
-        if len(self._held) == 1:
-            self._usual += 0.1 * (self._before.change(newest) - self._usual)
-        self._before = newest
+        self._before = self._held[-1][1]
         self._held.clear()
         return decided
-
-    def _differs(self, first: _Look, second: _Look) -> bool:
-        return first.change(second) > max(_THRESHOLD, _OVER_USUAL * self._usual)
 
     def _look(self, frame: VideoFrame) -> _Look:
         area = self._cv2.INTER_AREA
@@ -97,18 +103,26 @@ class ShotSplitter:
         step = max(1, min(frame.luma.shape) // (2 * _THUMBNAIL))
         sparse = np.ascontiguousarray(frame.luma[::step, ::step])
         small = self._cv2.resize(sparse, (_THUMBNAIL, _THUMBNAIL), interpolation=area)
-        layout = self._cv2.resize(small, (_LAYOUT, _LAYOUT), interpolation=area).ravel()
-        return _Look(_histograms(small), layout.astype(np.float32) - np.float32(layout.mean()))
+        grey = self._cv2.resize(small, (_LAYOUT, _LAYOUT), interpolation=area).ravel()
+        layout = grey.astype(np.float32) - np.float32(grey.mean())
+        return _Look(_histograms(small), layout, math.sqrt(float(layout @ layout)))
 
 
 def _histograms(thumbnail: npt.NDArray[np.uint8]) -> Floats:
     """Histograms of the blocks, softened so that slow fades do not leap between bins."""
-    side = _THUMBNAIL // _BLOCKS
-    blocks = thumbnail.reshape(_BLOCKS, side, _BLOCKS, side).swapaxes(1, 2)
-    counts = [
-        np.bincount(block.ravel() >> 3, minlength=_BINS) for block in blocks.reshape(-1, side, side)
-    ]
-    padded = np.pad(np.array(counts, np.float32) / side**2, ((0, 0), (1, 1)), mode="edge")
-    return np.asarray(
-        0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:], np.float32
-    )
+    bins = (thumbnail >> 3) + _first_bins()
+    counts = np.bincount(bins.ravel(), minlength=_BLOCKS**2 * _BINS).reshape(-1, _BINS)
+    shares = counts.astype(np.float32) / (_THUMBNAIL // _BLOCKS) ** 2
+    soft = 0.5 * shares
+    soft[:, 1:] += 0.25 * shares[:, :-1]
+    soft[:, :-1] += 0.25 * shares[:, 1:]
+    # Beyond the first and the last bin lies more of the same.
+    soft[:, [0, -1]] += 0.25 * shares[:, [0, -1]]
+    return np.asarray(soft, np.float32)
+
+
+@cache
+def _first_bins() -> npt.NDArray[np.intp]:
+    """Number of the first bin of the block that each pixel is in: [64, 64]."""
+    block = np.arange(_THUMBNAIL) // (_THUMBNAIL // _BLOCKS)
+    return (block[:, None] * _BLOCKS + block) * _BINS

@@ -11,11 +11,14 @@ import numpy.typing as npt
 
 from lipsync_cli.faces.crop import CROP_SIDE
 from lipsync_cli.faces.detect import FaceDetection
-from lipsync_cli.faces.patch import Patch, keep_patch
+from lipsync_cli.faces.patch import Patch, see_patch
 from lipsync_cli.media.video import VideoFrame
 
 Floats = npt.NDArray[np.float32]
 
+# Frames that wait as views of their pictures; those that wait longer are copied. A face that is
+# found at every look never waits so long.
+_FRESH = 8
 # Frames on either side of the centred mean that smooths the landmarks.
 SMOOTHING = 3
 # Two sightings are of one face when it moved by less than this share of its size, and its
@@ -101,7 +104,10 @@ class Track:
         """Take the next frame in, with the face where it was found in it."""
         self.looks += looked
         box = self.seen.box if seen is None else seen.box
-        self._waiting.append((frame.pts_s, keep_patch(frame.luma, box)))
+        self._waiting.append((frame.pts_s, see_patch(frame.luma, box)))
+        if len(self._waiting) > _FRESH:
+            pts_s, patch = self._waiting[-_FRESH - 1]
+            self._waiting[-_FRESH - 1] = pts_s, patch.kept()
         self._unseen_s.append(frame.pts_s)
         if seen is not None:
             self.hits += 1
@@ -145,8 +151,9 @@ class Track:
         """Cut the mouths of all frames that have `ahead` settled poses after their own."""
         while self._waiting and len(self._poses) - self._behind > ahead:
             pts_s, patch = self._waiting.popleft()
-            places = np.arange(-SMOOTHING, SMOOTHING + 1) + self._behind
-            window = [self._poses[i] for i in np.clip(places, 0, len(self._poses) - 1)]
+            places = range(self._behind - SMOOTHING, self._behind + SMOOTHING + 1)
+            last = len(self._poses) - 1
+            window = [self._poses[min(max(place, 0), last)] for place in places]
             pose = np.mean(window, axis=0)
             mouth = patch.mouth(pose[4:].reshape(5, 2), self._crop_side)
             found = self._poses[self._behind]

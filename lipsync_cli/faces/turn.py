@@ -7,10 +7,12 @@ are still found, but with worse scores and wrong landmarks.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.faces._cv2 import load_cv2
 from lipsync_cli.faces.detect import FaceDetection, FaceDetector, Floats, Luma
 
 # Looks that are tried all four ways: the first ones with a face, then every so manyth look,
@@ -67,7 +69,10 @@ class TurningDetector:
     def _look(self, luma: Luma, turns: int) -> list[FaceDetection]:
         if not turns:
             return self._detector.detect(luma)
-        faces = self._detector.detect(np.ascontiguousarray(np.rot90(luma, turns)))
+        cv2: Any = load_cv2()
+        # Much quicker than NumPy's, whose result is a view that has to be copied.
+        codes = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+        faces = self._detector.detect(np.asarray(cv2.rotate(luma, codes[turns - 1]), np.uint8))
         return [_turned_back(face, turns, luma.shape) for face in faces]
 
 

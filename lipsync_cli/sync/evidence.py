@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from lipsync_cli.sync.lag_matrix import STEP_S
-
 Floats = NDArray[np.float32]
 
+STEP_S = 0.01  # from one candidate offset to the next
 BIN_S = 1.0
 # A step is placed to a part of a bin: less than what an embedding sees at once says nothing.
 PARTS = 5

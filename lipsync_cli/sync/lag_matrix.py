@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-STEP_S = 0.01
+from lipsync_cli.sync.evidence import STEP_S
+
+__all__ = ["STEP_S", "lag_matrix", "offsets"]
 
 
 def offsets(reach: int) -> Tensor:

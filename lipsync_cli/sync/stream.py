@@ -13,8 +13,7 @@ from torch import Tensor
 from lipsync_cli.faces.stream import TrackChunk
 from lipsync_cli.media.audio import AudioBlock
 from lipsync_cli.sync.encoders import CROP, DIM, EMBED_RATE, VISUAL_CONTEXT
-from lipsync_cli.sync.evidence import LagEvidence, LagEvidenceBins
-from lipsync_cli.sync.lag_matrix import STEP_S
+from lipsync_cli.sync.evidence import STEP_S, LagEvidence, LagEvidenceBins
 from lipsync_cli.sync.model_file import LoadedModel
 from lipsync_cli.sync.sound import SoundEmbeddings
 
