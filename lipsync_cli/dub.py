@@ -7,18 +7,22 @@ from pathlib import Path
 
 from lipsync_cli import weights
 from lipsync_cli.device import choose
-from lipsync_cli.dubbing.footage.people import check_face, choose_person, people
+from lipsync_cli.dubbing.footage.people import Person, check_face, choose_person, people
+from lipsync_cli.dubbing.generator.adapt import adapt
+from lipsync_cli.dubbing.generator.adapt_learning import AdaptPlan
 from lipsync_cli.dubbing.generator.drawing import draw, draw_photograph
+from lipsync_cli.dubbing.generator.expert import load_expert
 from lipsync_cli.dubbing.generator.loading import LoadedGenerator, load_generator
-from lipsync_cli.dubbing.job import WRITE, Job, Made
+from lipsync_cli.dubbing.generator.network import Generator
+from lipsync_cli.dubbing.job import SCAN, WRITE, Job, Made
 from lipsync_cli.dubbing.mouths.rewriting import borrow
 from lipsync_cli.dubbing.options import DubOptions, Engine
 from lipsync_cli.errors import NotTrustworthy, UsageError
 from lipsync_cli.media.output import check_target
 from lipsync_cli.media.pictures import is_still
 from lipsync_cli.media.probe import probe
-from lipsync_cli.progress import Progress, part_of
-from lipsync_cli.results import DubResult, OffsetResult
+from lipsync_cli.progress import Progress, part_of, with_room
+from lipsync_cli.results import Adaptation, DubResult, OffsetResult
 from lipsync_cli.sync.model_file import LoadedModel, load_model
 
 __all__ = ["GENERATORS", "DubOptions", "Engine", "default_output", "dub_video"]
@@ -29,6 +33,10 @@ OWN_GENERATOR = "generator"
 
 # Lips that follow are measured within a frame.
 _FOLLOWS_MS = 60.0
+# Guards what is learnt with --adapt, where it was imported.
+_EXPERT = "lipsync_expert"
+# Share of the progress bar that learning takes.
+_LEARNING = 0.5
 _STILLS = (".jpg", ".jpeg", ".png")
 
 
@@ -96,9 +104,12 @@ class _Dub:
     def run(self) -> DubResult:
         job = self.job
         info, _ = probe(job.video), probe(job.speech)
-        generator = _generator(job.options)
-        still = is_still(info.container)
-        made = self._photograph(generator) if still else self._video(generator)
+        checkpoint, still = _checkpoint(job.options), is_still(info.container)
+        if job.options.adapt:
+            _check_adaptable(checkpoint, still, job)
+        device = choose(job.options.device)
+        generator = None if checkpoint is None else load_generator(checkpoint, device)
+        made = self._photograph(generator) if still else self._video(generator, checkpoint)
         return self._verified(self._on_sheet(made))
 
     def _on_sheet(self, made: Made) -> DubResult:
@@ -120,18 +131,48 @@ class _Dub:
             )
         return draw_photograph(self.job, generator)
 
-    def _video(self, generator: LoadedGenerator | None) -> Made:
+    def _video(self, generator: LoadedGenerator | None, checkpoint: Path | None) -> Made:
         job = self.job
+        learn_from = checkpoint if job.options.adapt else None
+        learning = None if learn_from is None else self._room_for_learning()
         model: LoadedModel = load_model(weights.locate("sync"), choose(job.options.device))
         footage = job.scan(job.video, model)
         person = choose_person(people(footage, model), job.options.face)
+        adaptation = None
+        if learn_from is not None:
+            network, adaptation = self._adapted(learn_from, person, model, learning)
+            if network is not None:
+                generator = LoadedGenerator(network, network.topology, model.device)
         if generator is None:
             made = borrow(job, footage, person, model)
         else:
             made = draw(job, footage, person, generator)
         tracks = tuple(track.track for track in person.tracks)
-        warnings = (*footage.warnings, *made.result.warnings)
-        return replace(made, result=replace(made.result, tracks=tracks, warnings=warnings))
+        warnings = (*footage.warnings, *_doubts(adaptation), *made.result.warnings)
+        result = replace(made.result, tracks=tracks, warnings=warnings, adaptation=adaptation)
+        return replace(made, result=result)
+
+    def _room_for_learning(self) -> Progress | None:
+        """Make room in the progress bar, behind the look at the video."""
+        self.job.progress, learning = with_room(self.job.progress, SCAN, _LEARNING)
+        return learning
+
+    def _adapted(
+        self, checkpoint: Path, person: Person, model: LoadedModel, progress: Progress | None
+    ) -> tuple[Generator | None, Adaptation]:
+        """Let the generator learn how the person looks; None where that does not help."""
+        options, file = self.job.options, weights.find(_EXPERT)
+        expert = None if file is None else load_expert(file)
+        plan = AdaptPlan(
+            steps=options.adapt_steps,
+            shift_s=options.audio_shift_ms / 1000,
+            min_probability=options.min_probability,
+        )
+        video = self.job.video
+        made = adapt(checkpoint, video, person, model, plan, expert=expert, progress=progress)
+        if progress is not None:
+            progress(1.0)
+        return made
 
     def _verified(self, made: DubResult) -> DubResult:
         """Measure the lips of the result, where that is asked for."""
@@ -160,13 +201,26 @@ def _follow(found: OffsetResult) -> bool:
     return found.offset_ms is not None and abs(found.offset_ms) <= _FOLLOWS_MS
 
 
-def _generator(options: DubOptions) -> LoadedGenerator | None:
-    """The generator to draw with; None for the rewrite engine."""
-    path = _checkpoint(options)
-    return None if path is None else load_generator(path, choose(options.device))
+def _doubts(adaptation: Adaptation | None) -> tuple[str, ...]:
+    if adaptation is None or adaptation.reason is None:
+        return ()
+    return (f"the generator was not adapted: {adaptation.reason}",)
+
+
+def _check_adaptable(checkpoint: Path | None, still: bool, job: Job) -> None:
+    if still:
+        raise UsageError(
+            "a photograph shows no speech to learn from", path=job.video, hint="leave out --adapt"
+        )
+    if checkpoint is None:
+        raise UsageError(
+            "--adapt needs a generator, and these lips are borrowed from other moments",
+            hint="give --engine wav2lip, or leave out --adapt",
+        )
 
 
 def _checkpoint(options: DubOptions) -> Path | None:
+    """The generator to draw with; None for the rewrite engine."""
     if options.engine == "rewrite":
         return None
     if options.generator is not None:

@@ -50,6 +50,8 @@ def test_wrong_usage_is_said_before_any_work(run: Run, talking: Path, tmp_path: 
         (("--face", "1,2,3"), "no place"),
         (("--face", "left"), "names no face"),
         (("--max-height", "8"), "max-height"),
+        (("--adapt", "--engine", "rewrite"), "needs a generator"),
+        (("--adapt-steps", "0"), "adapt-steps"),
     ):
         done = run("dub", *wrong, talking, talking, "-o", out)
         assert done.exit_code == 2 and said in done.stderr

@@ -8,7 +8,8 @@ import torch
 from packed_faces import DrawnMouthExpert, talking_clip
 from torch import Tensor, nn
 
-from lipsync_cli.training.generator import losses
+from lipsync_cli.dubbing.generator import losses
+from lipsync_cli.training.generator.losses import fooled_loss, told_apart_loss, weighed
 from lipsync_cli.training.generator.models import pixels
 from lipsync_cli.training.generator.plan import LossWeights
 from lipsync_cli.training.generator.samples import Hearing, Sampler
@@ -37,24 +38,24 @@ def test_sync_loss_is_the_cross_entropy_of_voiced_windows() -> None:
 
 def test_adversarial_losses() -> None:
     real, drawn = torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 1.0])
-    assert float(losses.fooled_loss(drawn, hinge=True)) == pytest.approx(0.5)
-    assert float(losses.told_apart_loss(real, drawn, hinge=True)) == pytest.approx(0.5 + 1.0)
+    assert float(fooled_loss(drawn, hinge=True)) == pytest.approx(0.5)
+    assert float(told_apart_loss(real, drawn, hinge=True)) == pytest.approx(0.5 + 1.0)
 
     def entropy(logits: Tensor, truth: float) -> float:
         p = 1 / (1 + np.exp(-logits.numpy()))
         return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log(1 - p)))
 
-    assert float(losses.fooled_loss(drawn, hinge=False)) == pytest.approx(entropy(drawn, 1))
+    assert float(fooled_loss(drawn, hinge=False)) == pytest.approx(entropy(drawn, 1))
     expected = entropy(real, 1) + entropy(drawn, 0)
-    assert float(losses.told_apart_loss(real, drawn, hinge=False)) == pytest.approx(expected)
+    assert float(told_apart_loss(real, drawn, hinge=False)) == pytest.approx(expected)
 
 
 def test_terms_are_weighed_as_in_the_paper() -> None:
     weights = LossWeights(mouth=0, gradient=0, sync=0.03, adversarial=0.07)
     terms = {"l1": torch.tensor(2.0), "sync": torch.tensor(5.0), "adversarial": torch.tensor(7.0)}
-    assert float(losses.weighed(terms, weights)) == pytest.approx(0.9 * 2 + 0.03 * 5 + 0.07 * 7)
+    assert float(weighed(terms, weights)) == pytest.approx(0.9 * 2 + 0.03 * 5 + 0.07 * 7)
     del terms["sync"]  # which does not count yet
-    assert float(losses.weighed(terms, weights)) == pytest.approx(0.93 * 2 + 0.07 * 7)
+    assert float(weighed(terms, weights)) == pytest.approx(0.93 * 2 + 0.07 * 7)
 
 
 def test_the_expert_sees_five_lower_halves_in_order() -> None:

@@ -18,6 +18,7 @@ from packed_faces import LIPS, MOUTH_COLUMNS, DrawnMouthExpert, talking_clip
 from torch import Tensor
 
 from lipsync_cli.dubbing.generator.loading import load_generator
+from lipsync_cli.dubbing.generator.windows import FRAMES, window_rows, window_starts
 from lipsync_cli.errors import InputError, UsageError, WeightsError
 from lipsync_cli.training.faces.pack import MARGIN, PackedClip
 from lipsync_cli.training.generator.augment import louder, plain_look, random_look
@@ -26,13 +27,7 @@ from lipsync_cli.training.generator.export import export_generator
 from lipsync_cli.training.generator.measure import Talk
 from lipsync_cli.training.generator.models import TrainedGenerator, draw_clip, pixels
 from lipsync_cli.training.generator.plan import GeneratorPlan, LossWeights
-from lipsync_cli.training.generator.samples import (
-    FRAMES,
-    Hearing,
-    Sampler,
-    window_rows,
-    window_starts,
-)
+from lipsync_cli.training.generator.samples import Hearing, Sampler
 from lipsync_cli.training.generator.state import CHECKPOINT, TrainingState
 from lipsync_cli.training.generator.train import Habits, train_generator
 from lipsync_cli.weights import locate

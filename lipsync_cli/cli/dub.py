@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,8 +12,10 @@ from lipsync_cli.cli.process import Setup, user_cache
 from lipsync_cli.cli.report import Report
 from lipsync_cli.device import check_name
 from lipsync_cli.errors import UsageError
-from lipsync_cli.results import DubResult
 from lipsync_cli.text import printable
+
+if TYPE_CHECKING:
+    from lipsync_cli.results import Adaptation, DubResult
 
 EPILOG = """[bold]Examples[/]
 [cyan]lipsync dub clip.mp4 spanish.wav[/]  writes clip.dubbed.mp4 and measures its lips
@@ -33,12 +36,20 @@ def _line(result: DubResult) -> str:
     notes: list[str] = [result.engine]
     if result.coverage is not None:
         notes.append(f"footage covers {result.coverage:.0%}")
+    if result.adaptation is not None and result.adaptation.kept:
+        notes.append(_adapted(result.adaptation))
     if result.offset_ms_after is not None:
         notes.append(f"measured: {wording.early_or_late(result.offset_ms_after)}")
     elif result.follows is False:
         notes.append("measured: the lips do not follow")
     target = printable(result.output)
     return f"{printable(result.file)}: {made} -> {target} ({', '.join(notes)})"
+
+
+def _adapted(adaptation: Adaptation) -> str:
+    before, after = adaptation.mouth_error_before, adaptation.mouth_error_after
+    fell = f", error in the mouth {after / before - 1:+.0%}" if before and after else ""
+    return f"adapted to this face{fell}"
 
 
 def _show(result: DubResult, report: Report) -> int:
@@ -58,6 +69,8 @@ def dub(
     engine: dub_options.EngineName = dub_options.Engine.auto,
     footage: dub_options.Footage = None,
     generator: dub_options.GeneratorFile = None,
+    adapt: dub_options.Adapt = False,
+    adapt_steps: dub_options.AdaptSteps = 600,
     face: dub_options.Face = "speaker",
     keep_original: dub_options.KeepOriginal = False,
     audio_track: dub_options.SpeechTrack = 0,
@@ -99,6 +112,8 @@ def dub(
         how = DubOptions(
             engine=engine.value,
             generator=generator,
+            adapt=adapt,
+            adapt_steps=adapt_steps,
             footage=tuple(footage or ()),
             face=face,
             start_s=start,

@@ -64,6 +64,18 @@ GeneratorFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", show_default=False, help="A Wav2Lip checkpoint to draw with."),
 ]
+Adapt = Annotated[
+    bool,
+    typer.Option(
+        "--adapt",
+        metavar="",
+        help="wav2lip: first learn from VIDEO itself how this face looks, some minutes without "
+        "a graphics card; kept only where held-out seconds show that it helps.",
+    ),
+]
+AdaptSteps = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Most steps of --adapt; time goes with them.")
+]
 Face = Annotated[
     str,
     typer.Option(

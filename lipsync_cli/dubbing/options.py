@@ -21,6 +21,8 @@ class DubOptions:
         engine: "rewrite" borrows the speaker's own mouth from other moments, "wav2lip" lets a
             generator draw it; "auto" draws where a generator was imported.
         generator: a Wav2Lip checkpoint instead of the imported one.
+        adapt: let the generator learn from the video first; kept only where that helps.
+        adapt_steps: most steps of that.
         footage: more video of the same person to borrow from.
         face: "speaker", "largest", a number in order of appearance, or a place: "x,y,w,h" in
             px of the upright picture, with "@seconds" for a moment.
@@ -37,6 +39,8 @@ class DubOptions:
 
     engine: Engine = "auto"
     generator: Path | None = None
+    adapt: bool = False
+    adapt_steps: int = 600
     footage: tuple[Path, ...] = ()
     face: str = "speaker"
     start_s: float | None = None

@@ -78,9 +78,7 @@ class LoadedGenerator:
         return drawn
 
     def _run(self, target: Pictures, reference: Pictures, mel: Floats) -> Pictures:
-        masked = target.copy()
-        masked[:, self.size // 2 :] = 0
-        faces = torch.from_numpy(np.concatenate((masked, reference), axis=3))  # [B, S, S, 6]
+        faces = network_input(target, reference)  # [B, S, S, 6]
         with torch.inference_mode():
             # Channels stay last in memory.
             pixels = faces.to(self.device).permute(0, 3, 1, 2).to(self._dtype) / 255
@@ -96,6 +94,16 @@ def load_generator(path: Path, device: torch.device) -> LoadedGenerator:
     In half precision on a graphics card.
 
     Raises:
+        WeightsError: as `read_network`.
+    """
+    network = read_network(path)
+    return LoadedGenerator(network, network.topology, device)
+
+
+def read_network(path: Path) -> Generator:
+    """Read a generator of any public form and size, in single precision.
+
+    Raises:
         WeightsError: the file is missing, damaged, or no generator that is supported; the
             message says what it is instead, if known.
     """
@@ -106,7 +114,18 @@ def load_generator(path: Path, device: torch.device) -> LoadedGenerator:
         raise WeightsError(error.message, path=path, hint=error.hint) from None
     network = Generator(topology)
     network.load_state_dict(state)
-    return LoadedGenerator(network, topology, device)
+    return network
+
+
+def network_input(target: Pictures, reference: Pictures) -> torch.Tensor:
+    """Put faces [B, S, S, 3] and how the person looks, likewise, together for a network.
+
+    Returns:
+        uint8 [B, S, S, 6], the lower half of the first three channels being 0.
+    """
+    masked = target.copy()
+    masked[:, target.shape[1] // 2 :] = 0
+    return torch.from_numpy(np.concatenate((masked, reference), axis=3))
 
 
 def _compiled(

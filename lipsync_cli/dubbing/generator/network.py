@@ -26,15 +26,21 @@ class Layer(nn.Module):
         return functional.relu(y + x if self.residual else y)
 
     def fold(self) -> None:
-        """Multiply the normalisation into the convolution; for inference only."""
-        self.conv_block = nn.Sequential(_folded(*self.conv_block))
+        """Multiply the normalisation, where there still is one, into the convolution."""
+        if len(self.conv_block) > 1:
+            self.conv_block = nn.Sequential(_folded(*self.conv_block))
 
 
 class Generator(nn.Module):
-    """Draws the lower half of a face to 200 ms of sound (Prajwal et al. 2020, section 3)."""
+    """Draws the lower half of a face to 200 ms of sound (Prajwal et al. 2020, section 3).
+
+    Attributes:
+        topology: its layers.
+    """
 
     def __init__(self, topology: Topology) -> None:
         super().__init__()
+        self.topology = topology
         self.face_encoder_blocks = nn.ModuleList(map(_sequence, topology.encoder))
         self.audio_encoder = _sequence(topology.sound)
         self.face_decoder_blocks = nn.ModuleList(map(_sequence, topology.decoder))
@@ -63,7 +69,7 @@ class Generator(nn.Module):
         return picture
 
     def fold(self) -> None:
-        """Fold every normalisation away; for inference only."""
+        """Fold every normalisation away: for inference, or to learn on without it."""
         for layer in self.modules():
             if isinstance(layer, Layer):
                 layer.fold()

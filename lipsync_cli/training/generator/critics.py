@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from lipsync_cli.dubbing.generator.discriminator import QualityDiscriminator
 from lipsync_cli.dubbing.generator.lipgan import ContrastiveDiscriminator, contrastive_loss
-from lipsync_cli.training.generator.losses import fooled_loss, lower_halves, told_apart_loss
+from lipsync_cli.dubbing.generator.losses import lower_halves
+from lipsync_cli.training.generator.losses import fooled_loss, told_apart_loss
 from lipsync_cli.training.generator.plan import GeneratorPlan
 
 

@@ -12,16 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lipsync_cli.dubbing.generator.expert import SyncExpert
+from lipsync_cli.dubbing.generator.losses import lower_halves, mouth_box
 from lipsync_cli.dubbing.generator.mel import MEL_RATE
+from lipsync_cli.dubbing.generator.windows import FRAMES, window_rows, window_starts
 from lipsync_cli.training.faces.pack import CROP, MARGIN, PackedClip
-from lipsync_cli.training.generator.losses import lower_halves, mouth_box
 from lipsync_cli.training.generator.models import pixels
-from lipsync_cli.training.generator.samples import (
-    EXPERT_COLUMNS,
-    FRAMES,
-    window_rows,
-    window_starts,
-)
+from lipsync_cli.training.generator.samples import EXPERT_COLUMNS
 
 Faces = NDArray[np.uint8]
 Doubles = NDArray[np.float64]

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lipsync_cli.dubbing.generator.windows import FRAMES, window_rows, window_starts
 from lipsync_cli.errors import InputError
 from lipsync_cli.training.faces.pack import BANDS, SILENCE, PackedClip
 from lipsync_cli.training.generator.augment import (
@@ -21,11 +22,8 @@ from lipsync_cli.training.generator.augment import (
 )
 from lipsync_cli.training.generator.closed_mouths import closed_windows
 
-FRAMES, STEP_S = 5, 0.04  # of a window, as the expert sees it
 REFERENCE_APART_S = 0.4
 EXPERT_COLUMNS = 16
-# A picture that is further from its moment than this is another one.
-_SLACK_S = 0.03
 # A usual window, and room for a reference on at least one side of it.
 _SHORTEST_CLIP_S = 0.2 + 2 * REFERENCE_APART_S
 
@@ -140,21 +138,6 @@ class Sampler:
                 return np.arange(start, start + FRAMES), False
         start = int(rng.choice(window_starts(clip.pts_s)))
         return window_rows(clip.pts_s, np.array([start]))[0], True
-
-
-def window_rows(pts_s: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The pictures nearest to every 40 ms from these on: [n, 5]."""
-    wanted = pts_s[starts][:, None] + STEP_S * np.arange(FRAMES)
-    after = np.clip(np.searchsorted(pts_s, wanted), 1, len(pts_s) - 1)
-    before_is_nearer = wanted - pts_s[after - 1] < pts_s[after] - wanted
-    return np.asarray(after - before_is_nearer, np.int64)
-
-
-def window_starts(pts_s: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The pictures that a window can start with: none is missing from it."""
-    starts = np.arange(len(pts_s))
-    lack_s = np.abs(pts_s[window_rows(pts_s, starts)] - pts_s[:, None] - STEP_S * np.arange(FRAMES))
-    return np.asarray(starts[lack_s.max(axis=1) <= _SLACK_S], np.int64)
 
 
 def heard(

@@ -12,15 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipsync_cli.dubbing.generator.losses import expert_cosine, sync_loss
 from lipsync_cli.errors import WeightsError
 from lipsync_cli.training.checkpoint import read_checkpoint, write_checkpoint
 from lipsync_cli.training.generator.critics import critics_of
-from lipsync_cli.training.generator.losses import (
-    expert_cosine,
-    reconstruction,
-    sync_loss,
-    weighed,
-)
+from lipsync_cli.training.generator.losses import reconstruction, weighed
 from lipsync_cli.training.generator.models import TrainedGenerator, pixels
 from lipsync_cli.training.generator.plan import GeneratorPlan, LossWeights
 from lipsync_cli.training.generator.samples import Windows

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from lipsync_cli.device import choose, halve_on_oom
+from lipsync_cli.dubbing.generator.losses import expert_cosine, l1, mouth_l1, sync_loss
 from lipsync_cli.errors import UsageError
 from lipsync_cli.training.faces.pack import PackedClip
 from lipsync_cli.training.generator.grid import write_grid
-from lipsync_cli.training.generator.losses import expert_cosine, l1, mouth_l1, sync_loss
 from lipsync_cli.training.generator.models import TrainedGenerator, pixels
 from lipsync_cli.training.generator.plan import GeneratorPlan
 from lipsync_cli.training.generator.samples import Sampler, Windows
