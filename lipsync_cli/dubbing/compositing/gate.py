@@ -41,7 +41,7 @@ class GateOptions:
     turned_deg: tuple[float, float] = (42.0, 60.0)
     score: tuple[float, float] = (0.3, 0.5)
     residual: tuple[float, float] = (0.15, 0.25)
-    mismatch: tuple[float, float] = (0.47, 0.58)
+    mismatch: tuple[float, float] = (0.72, 0.9)
     fall_s: float = 0.06
     rise_s: float = 0.25
 

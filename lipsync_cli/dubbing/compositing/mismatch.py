@@ -30,8 +30,8 @@ def mismatch(original: Floats, fitted: Floats, mask: Floats) -> float:
 
     Returns:
         Root mean square difference of luma over the contrast of `original`, both weighed by
-        the gradient of the mask: 0 for equal faces, mostly below 0.45 for those that fit, and
-        above 0.6 for a second nose, a finger or a microphone.
+        the gradient of the mask: 0 for equal faces, mostly below 0.7 for those that fit, and
+        above 0.9 for many a second nose, finger or microphone.
     """
     old, new, share = (resize(plane, (_SIDE, _SIDE)) for plane in (original, fitted, mask))
     steep = np.hypot(*np.gradient(share))  # [64, 64]
