@@ -15,7 +15,7 @@ from lipsync_cli.errors import OutputError
 from lipsync_cli.media.offset_curve import OffsetCurve, Piece
 from lipsync_cli.media.resample import Retimer, interpolate
 from lipsync_cli.media.retime import plan_retime, retime_audio
-from lipsync_cli.media.silence import loudness
+from lipsync_cli.media.silence import Loudness, loudness
 from lipsync_cli.media.stretch import stretch_video
 
 SAMPLE_MS = 1000 / 44100
@@ -66,8 +66,10 @@ def test_sound_moves_as_asked_and_pictures_stay(
     suffix, recipe, allowed_ms = MATRIX[name]
     source, target = clip(suffix, **recipe), tmp_path / f"out{suffix}"
     _, moved = retime_audio(source, target, OffsetCurve.constant(offset_ms))
-    change_ms = lead_ms(source) - lead_ms(target)
-    assert change_ms == pytest.approx(offset_ms, abs=allowed_ms + RULER_MS)
+    # Every beep, not their median alone.
+    changes_ms = leads_ms(source) - leads_ms(target)
+    assert len(changes_ms) == 7
+    assert changes_ms == pytest.approx(offset_ms, abs=allowed_ms + RULER_MS)
     assert moved.late_ms == pytest.approx(0, abs=allowed_ms)
     assert moved.copies.bit_exact
     assert payloads(target)["video", 0] == payloads(source)["video", 0]
@@ -77,6 +79,17 @@ def test_sound_moves_as_asked_and_pictures_stay(
         (was,), (now,) = before.streams.audio, after.streams.audio
         assert now.codec_context.name == was.codec_context.name
         assert (now.rate, now.channels) == (was.rate, was.channels)
+
+
+@pytest.mark.parametrize("name", ["avi-mp3", "avi-ac3", "mov-pcm", "mov-alac", "mxf-pcm"])
+def test_last_sound_before_the_end_is_kept(name: str, clip: ClipFactory, tmp_path: Path) -> None:
+    suffix, recipe, allowed_ms = MATRIX[name]
+    source, target = clip(suffix, events_s=(0.4, 2.0, 3.8), **recipe), tmp_path / f"out{suffix}"
+    retime_audio(source, target, OffsetCurve.constant(120.0))
+    # The last beep, of 40 ms, now ends just before the picture does.
+    expected_s = beep_times_s(source) + 0.12
+    assert 3.9 < expected_s[-1] < 3.95
+    assert beep_times_s(target) == pytest.approx(expected_s, abs=(allowed_ms + RULER_MS) / 1000)
 
 
 @pytest.mark.parametrize("codec", ["u8", "s16be", "s24le", "s32le", "f32le", "alaw"])
@@ -276,9 +289,25 @@ def test_interpolation_is_that_of_band_limited_sound(frequency: float) -> None:
     assert np.abs(error).max() < 10 ** (-90 / 20)
 
 
-def test_quiet_places_are_found(clip: ClipFactory) -> None:
+def test_cut_goes_into_the_silence_where_it_belongs(clip: ClipFactory) -> None:
     """Beeps of 40 ms at 0.96 and 1.2 s: the widest silence between 0.9 and 1.3 s is in between."""
     sound = loudness(clip(".mov", acodec="pcm_s24le"))
-    assert sound.quietest_s(1.0, (0.95, 1.25), 0.15) == pytest.approx(1.1, abs=0.03)
+    assert sound.joint_s(1.0, (0.95, 1.25), 0.15) == pytest.approx(1.1, abs=0.03)
     # Of equally quiet places, the nearest.
-    assert sound.quietest_s(0.97, (0.97, 0.97), 0.1) == pytest.approx(0.91, abs=0.02)
+    assert sound.joint_s(0.97, (0.97, 0.97), 0.1) == pytest.approx(0.91, abs=0.02)
+
+
+def test_cut_leaves_little_speech_out_of_sync() -> None:
+    """Golden values: where the silences of a made-up loudness are."""
+    power = np.full(2000, 1e-2)
+    for first, end in ((900, 930), (1060, 1100), (1350, 1420)):
+        power[first:end] = 1e-7
+    sound = Loudness(5.0, power)
+    # All of a silence is the same moment: nobody hears what is out of sync in it.
+    assert sound.joint_s(15.8, (15.4, 16.2), 0.2) == pytest.approx(15.8, abs=0.1)
+    # A cut in the sound is better than a second of speech that is wrong.
+    assert sound.joint_s(17.2, (17.0, 17.4), 0.2) == pytest.approx(17.2, abs=0.1)
+    # Further away the longer silence is worth nothing, even where it lies inside the span.
+    assert sound.joint_s(15.6, (13.5, 19.5), 0.2) == pytest.approx(15.7, abs=0.15)
+    # Nothing is known beyond the end of the sound.
+    assert sound.joint_s(99.0, (98.0, 99.5), 0.2) == 99.0

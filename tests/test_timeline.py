@@ -137,6 +137,24 @@ def test_short_clips(seed: int) -> None:
     assert find_timeline(planted(lambda t: 50, 14, seed=seed), logits).pattern == "constant"
 
 
+def test_a_false_end_does_not_pull_the_rest_along() -> None:
+    """Four seconds that tell something far off are no piece of their own, nor half of one."""
+    for seed in (0, 2):
+        evidence = planted(steps_at({0: -300, 24: 1300}), 28, lies=0.0, seed=seed)
+        found = find_timeline(evidence, logits)
+        assert (found.pattern, found.steps) == ("constant", ())
+        assert found.levels_ms == pytest.approx([-300], abs=8)
+
+
+@pytest.mark.parametrize("seed", [2, 15, 28])
+def test_few_blocks_make_no_drift(seed: int) -> None:
+    """Seconds scatter by 12 ms each: in 52 s that alone makes slopes of more than 200 ppm."""
+    found = find_timeline(planted(lambda t: 20, 52, lies=0.0, seed=seed), logits)
+    assert found.pattern == "constant"
+    low, high = found.drift_interval_ppm or (0, 0)
+    assert low < 0 < high
+
+
 def test_steps_too_close_to_be_told_apart_are_one() -> None:
     found = find_timeline(planted(steps_at({0: 0, 100.4: 120, 103.4: 260}), 200), logits)
     assert found.pattern == "steps"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,18 @@ import numpy.typing as npt
 from lipsync_cli.media.audio import SAMPLE_RATE, AudioBlock
 from lipsync_cli.media.reader import read
 
+Floats = npt.NDArray[np.float64]
+
 HOP_S = 0.01
 # Quieter than this, one silence is as good as another.
 _SILENT_DB = -60.0
-# A cut so far from where it belongs is as bad as one in a sound so much louder; all the time
-# in between is out of sync. Inside the span where it may belong, that is only likely. Words
-# are 20 to 40 dB louder than the pauses between them.
-_DB_PER_S, _DB_PER_S_INSIDE, _FURTHEST_S = 80.0, 25.0, 0.3
+# Sound within this of the loud parts of the same stretch counts as spoken.
+_SPOKEN_DB, _LOUD_PERCENTILE, _STRETCH_S = 25.0, 95.0, 20.0
+# A second of speech out of sync is as bad as a cut in a sound so much louder; a second of
+# silence hardly counts. Words are 20 to 40 dB louder than the pauses between them.
+_DB_PER_SPOKEN_S, _DB_PER_S = 100.0, 2.0
+# The span within which a cut may belong is as wide as so many standard deviations.
+_SPAN_DEVIATIONS, _LEAST_DEVIATION_S, _FURTHEST_S = 7.0, 0.05, 0.3
 
 
 @dataclass(frozen=True)
@@ -30,30 +36,64 @@ class Loudness:
     """
 
     start_s: float
-    power: npt.NDArray[np.float64]
+    power: Floats
 
-    def quietest_s(self, centre_s: float, span_s: tuple[float, float], width_s: float) -> float:
-        """Middle of the quietest stretch of a width, near a time and inside a span.
+    @cached_property
+    def spoken(self) -> npt.NDArray[np.bool_]:
+        """Hops as loud as speech, by the standard of the 20 s that they lie in: [n]."""
+        count = max(1, round(len(self.power) * HOP_S / _STRETCH_S))
+        stretches = [part for part in np.array_split(self.power, count) if len(part)]
+        share = 10 ** (-_SPOKEN_DB / 10)
+        loud = [part > share * np.percentile(part, _LOUD_PERCENTILE) for part in stretches]
+        return np.concatenate([*loud, np.zeros(0, np.bool_)])
+
+    def is_spoken(self, time_s: Floats) -> npt.NDArray[np.bool_]:
+        """Whether there is speech at sound times [n]; none where there is no sound."""
+        hop = np.floor((time_s - self.start_s) / HOP_S).astype(int)
+        inside = (hop >= 0) & (hop < len(self.power))
+        spoken = np.zeros(len(hop), np.bool_)
+        spoken[inside] = self.spoken[hop[inside]]
+        return spoken
+
+    def joint_s(self, likely_s: float, span_s: tuple[float, float], width_s: float) -> float:
+        """Where to cut: in a quiet stretch, with as little speech as possible out of sync.
+
+        Between the cut and the unknown time where it belongs, all sound is out of sync; in a
+        pause nobody hears that.
 
         Args:
-            centre_s: where it should be.
-            span_s: times between which it may belong; a little beyond them, the distance is
-                held against a place even more.
+            likely_s: where it most likely belongs.
+            span_s: times between which it may belong.
+            width_s: of the stretch that is left out or repeated.
         """
         hops = max(1, round(width_s / HOP_S))
-        if len(self.power) < hops:
-            return centre_s
+        first, end = (
+            int(np.clip((edge_s - self.start_s) / HOP_S - hops / 2, 0, len(self.power)))
+            for edge_s in (span_s[0] - _FURTHEST_S, span_s[1] + _FURTHEST_S)
+        )
+        places = np.arange(first, min(end + 1, len(self.power) - hops + 1))
+        if not len(places):
+            return likely_s
+        middle_s = self.start_s + (places.astype(np.float64) + hops / 2) * HOP_S
         running = np.concatenate([[0.0], np.cumsum(self.power)])
-        mean = (running[hops:] - running[:-hops]) / hops
-        level_db = np.maximum(10 * np.log10(mean + 1e-12), _SILENT_DB)
-        middle_s = self.start_s + (np.arange(len(mean)) + hops / 2) * HOP_S
-        low_s, high_s = span_s
-        beyond_s = np.maximum(0, np.maximum(low_s - middle_s, middle_s - high_s))
-        away_s = np.abs(middle_s - centre_s) - beyond_s
-        cost = level_db + _DB_PER_S * beyond_s + _DB_PER_S_INSIDE * np.maximum(away_s, 0)
-        cost[beyond_s > _FURTHEST_S] = np.inf
-        best = int(cost.argmin())
-        return float(middle_s[best]) if np.isfinite(cost[best]) else centre_s
+        mean = (running[places + hops] - running[places]) / hops
+        cost = np.maximum(10 * np.log10(mean + 1e-12), _SILENT_DB)
+        cost += _DB_PER_SPOKEN_S * self._speech_between(middle_s, likely_s, span_s)
+        cost += _DB_PER_S * np.abs(middle_s - likely_s)
+        return float(middle_s[cost.argmin()])
+
+    def _speech_between(
+        self, middle_s: Floats, likely_s: float, span_s: tuple[float, float]
+    ) -> Floats:
+        """Expected seconds of speech between each time [n] and the one that is not known."""
+        hop = np.clip(((middle_s - self.start_s) / HOP_S).astype(int), 0, len(self.power) - 1)
+        speech_s = HOP_S * np.cumsum(self.spoken[hop[0] : hop[-1] + 1])[hop - hop[0]]
+        deviation_s = max(_LEAST_DEVIATION_S, (span_s[1] - span_s[0]) / _SPAN_DEVIATIONS)
+        likely = np.exp(-0.5 * ((middle_s - likely_s) / deviation_s) ** 2) + 1e-12
+        likely /= likely.sum()
+        # Speech only grows with time: the mean distance needs sums alone.
+        before, spoken_before = np.cumsum(likely), np.cumsum(likely * speech_s)
+        return np.asarray(speech_s * (2 * before - 1) - 2 * spoken_before + spoken_before[-1])
 
 
 def loudness(path: str | Path, audio_track: int = 0) -> Loudness:

@@ -58,15 +58,15 @@ def is_negligible(measured: OffsetResult) -> bool:
 
 
 def placed(curve: OffsetCurve, measured: OffsetResult, sound: Loudness) -> OffsetCurve:
-    """Move every step to the quietest place near it, where sound is inserted or cut out."""
+    """Move every step to the best place for a cut near it: sound is inserted or cut out there."""
     pieces = list(curve.pieces)
     for k, step in enumerate(measured.steps[: len(pieces) - 1]):
         old, new = pieces[k].at(step.time_s), pieces[k + 1].at(step.time_s)
         # Around a step, sound from this long before to this long after is heard or left out.
         middle_s, width_s = (old + new) / 2, abs(new - old) + 2 * FADE_S
         span_s = step.earliest_s - middle_s, step.latest_s - middle_s
-        quiet_s = sound.quietest_s(step.time_s - middle_s, span_s, min(width_s, _LONGEST_SILENCE_S))
-        pieces[k + 1] = replace(pieces[k + 1], start_s=quiet_s + middle_s)
+        joint_s = sound.joint_s(step.time_s - middle_s, span_s, min(width_s, _LONGEST_SILENCE_S))
+        pieces[k + 1] = replace(pieces[k + 1], start_s=joint_s + middle_s)
     if any(a.start_s >= b.start_s for a, b in pairwise(pieces)):
         return curve
     return OffsetCurve(tuple(pieces))

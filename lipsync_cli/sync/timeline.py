@@ -115,7 +115,7 @@ def _step(seconds: Seconds, evidence: LagEvidence, model: LineModel, k: int) -> 
     moments = step_moments(seconds, evidence, model, k)
     earliest_s, latest_s = moments.span_s
     return Step(
-        time_s=round(moments.mean_s, 3),
+        time_s=round(moments.expected_s, 3),
         size_ms=round(float(model.levels_ms[k + 1] - model.levels_ms[k]), 1),
         earliest_s=round(earliest_s, 3),
         latest_s=round(latest_s, 3),
