@@ -224,7 +224,7 @@ def _checkpoint(options: DubOptions) -> Path | None:
     if options.engine == "rewrite":
         return None
     if options.generator is not None:
-        return options.generator
+        return Path(options.generator)
     for name in GENERATORS:
         path = weights.find(name)
         if path is not None:

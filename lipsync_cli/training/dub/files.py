@@ -25,6 +25,7 @@ from lipsync_cli.dubbing.mouths.selection import Selection
 from lipsync_cli.dubbing.mouths.slots import Window, slots_of
 from lipsync_cli.dubbing.mouths.units import collect, frame_step_s
 from lipsync_cli.dubbing.speech import hear
+from lipsync_cli.errors import LipsyncError
 from lipsync_cli.media.audio import SAMPLE_RATE
 from lipsync_cli.media.output import atomic
 from lipsync_cli.results import DubResult
@@ -69,14 +70,12 @@ def benchmark_files(
 ) -> list[dict[str, Any]]:
     """Dub each video with the speech of the next into `folder`, and measure the files.
 
-    What was measured before by the same model, in the same way, is read from the folder.
+    What was measured before by the same model, in the same way, is read from the folder. A
+    video that cannot be dubbed, say for its transparency, is left out and told to `log`.
 
     Args:
         folder: holds the dubs, and a JSON file of figures for each.
         model_id: what tells models apart, such as the hash of their file.
-
-    Raises:
-        LipsyncError: as `dub_video`.
     """
     options = options or FilesOptions()
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +86,13 @@ def benchmark_files(
         report = folder / f"{path.stem}.json"
         row = _kept(report, key)
         if row is None:
-            row = {"key": key, **_Trial(path, speech, folder, options, model).row(panel)}
+            try:
+                measured = _Trial(path, speech, folder, options, model).row(panel)
+            except LipsyncError as error:
+                if log:
+                    log(f"left out: {error}")
+                continue
+            row = {"key": key, **measured}
             with atomic(report, overwrite=True) as target:
                 target.write_text(json.dumps(row, indent=1) + "\n")
         found.append({name: value for name, value in row.items() if name != "key"})
