@@ -151,7 +151,8 @@ class _Task:
         light = self.units.light / np.float32(10)
         wanted, had = light[self.target[slots]], light[rows]
         other = np.abs(wanted[:, None, 0] - had[None, :, 0]) - _CORRECTED
-        return self.weights.light * distance(wanted, had) + _OTHER_LIGHT * np.maximum(other, 0)
+        beyond = _OTHER_LIGHT * np.maximum(other, 0)
+        return np.asarray(self.weights.light * distance(wanted, had) + beyond, np.float32)
 
 
 class _Window:
