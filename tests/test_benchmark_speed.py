@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from lipsync_cli.errors import UsageError
 from lipsync_cli.training.speed.benchmark import Cost, stage, timed
+from lipsync_cli.training.speed.dub import _STEPS
 from lipsync_cli.training.speed.media import Material, can_encode, synthesise_media
 from lipsync_cli.training.speed.raw import copy_packets, decode_only
 from lipsync_cli.training.speed.run import Asked
@@ -68,6 +70,12 @@ def test_media_are_named_by_size_and_codec() -> None:
     assert [m.name for m in asked("360p-h264").materials()] == ["360p h264"]
     with pytest.raises(UsageError, match="no media"):
         asked("1080i-h264").materials()
+
+
+def test_every_step_of_a_dub_that_is_timed_exists() -> None:
+    """A renamed one would be left out of the table without a word."""
+    for home, name in _STEPS.values():
+        assert callable(getattr(import_module(f"lipsync_cli.{home}"), name))
 
 
 def test_clocks_tell_the_steps_apart() -> None:

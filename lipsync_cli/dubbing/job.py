@@ -29,7 +29,7 @@ from lipsync_cli.sync.model_file import LoadedModel
 from lipsync_cli.weights import locate, sha256_of
 
 # Shares of the work: looking at the video, at the speech, collecting mouths, writing, checking.
-SCAN, HEAR, GATHER, WRITE = 0.25, 0.3, 0.45, 0.85
+SCAN, HEAR, GATHER, WRITE = 0.15, 0.22, 0.3, 0.87
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,12 +23,12 @@ from lipsync_cli.training.speed.benchmark import Cost, Stage, stage, timed
 
 # Where the steps of a dub come from; they are timed wherever they are called.
 _STEPS = {
-    "scan": ("dubbing.footage", "scan"),
+    "scan": ("dubbing.footage.scan", "scan"),
     "speech": ("dubbing.speech", "hear"),
-    "choose person": ("dubbing.people", "choose_person"),
-    "collect": ("dubbing.units", "collect"),
-    "select": ("dubbing.select", "select_slots"),
-    "gather": ("dubbing.gallery", "gather"),
+    "choose person": ("dubbing.footage.people", "choose_person"),
+    "collect": ("dubbing.mouths.units", "collect"),
+    "select": ("dubbing.mouths.select", "select_slots"),
+    "gather": ("dubbing.mouths.gallery", "gather"),
 }
 # Sides of the pictures of generators, and how many are drawn at once.
 _GENERATORS = ((96, 16), (256, 4))
