@@ -16,6 +16,7 @@ from test_dubbing_canvas import face_at
 
 from lipsync_cli.dubbing.compositing.warp import blur
 from lipsync_cli.dubbing.footage.face_path import StillFace
+from lipsync_cli.dubbing.job import GATHER, HEAR, SCAN, WRITE
 from lipsync_cli.training.dub.coverage import Dub, fitted, refitted
 from lipsync_cli.training.dub.files import stages_of, write_silence
 from lipsync_cli.training.dub.judge import Verdict
@@ -181,8 +182,8 @@ def test_a_file_without_a_face_has_no_verdict() -> None:
 
 
 def test_stages_end_where_their_share_is_done() -> None:
-    marks = [(0.0, 0.0), (0.1, 1.0), (0.25, 2.0), (0.31, 5.0), (0.45, 6.0), (0.85, 9.0), (1.0, 9.5)]
-    spent = stages_of(marks)
+    ends = [(SCAN, 2.0), (HEAR + 0.01, 5.0), (GATHER, 6.0), (WRITE, 9.0), (1.0, 9.5)]
+    spent = stages_of([(0.0, 0.0), (SCAN / 2, 1.0), *ends])
     assert spent == {"scan": 2.0, "hear": 3.0, "gather": 1.0, "write": 3.0, "verify": 0.5}
 
 
