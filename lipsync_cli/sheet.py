@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from lipsync_cli.dubbing.compositing.canvas import Place, cut_canvas, face_scale
+from lipsync_cli.dubbing.compositing.canvas import Place, face_scale
+from lipsync_cli.dubbing.compositing.cutout import cut_canvas
 from lipsync_cli.dubbing.compositing.kept import Moment
 from lipsync_cli.errors import NotTrustworthy, UsageError
 from lipsync_cli.media.convert import editable

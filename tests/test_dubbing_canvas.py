@@ -11,15 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lipsync_cli.dubbing.compositing.canvas import (
-    Canvas,
-    Place,
-    cut_canvas,
-    face_place,
-    paste_canvas,
-    transfer,
-)
+from lipsync_cli.dubbing.compositing.canvas import Canvas, Place, face_place, paste_canvas, transfer
 from lipsync_cli.dubbing.compositing.colour import colour_of
+from lipsync_cli.dubbing.compositing.cutout import cut_canvas
 from lipsync_cli.dubbing.compositing.warp import blur, inverse
 from lipsync_cli.media.planes import sample_layout, samples
 from lipsync_cli.media.probe import Orientation

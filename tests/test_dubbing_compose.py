@@ -11,15 +11,9 @@ import numpy.typing as npt
 import pytest
 from test_dubbing_canvas import face_at, noise
 
-from lipsync_cli.dubbing.compositing.canvas import (
-    REACH,
-    RISE,
-    Canvas,
-    cut_canvas,
-    face_place,
-    paste_canvas,
-)
+from lipsync_cli.dubbing.compositing.canvas import REACH, RISE, Canvas, face_place, paste_canvas
 from lipsync_cli.dubbing.compositing.compose import Look, blend
+from lipsync_cli.dubbing.compositing.cutout import cut_canvas
 from lipsync_cli.dubbing.compositing.gate import Gate, eased, turned_deg
 from lipsync_cli.dubbing.compositing.mask import (
     LIPS,

@@ -12,9 +12,9 @@ import pytest
 from test_dubbing_canvas import FORMATS, contents, disc, distances, face_at, noise
 
 from lipsync_cli.dubbing.compositing.bending import SMALL, Bent
-from lipsync_cli.dubbing.compositing.canvas import Place, cut_canvas, face_place
+from lipsync_cli.dubbing.compositing.canvas import Place, face_place
 from lipsync_cli.dubbing.compositing.colour import colour_of
-from lipsync_cli.dubbing.compositing.cutout import cut_out
+from lipsync_cli.dubbing.compositing.cutout import cut_canvas, cut_out
 from lipsync_cli.dubbing.compositing.inlay import inlay
 from lipsync_cli.dubbing.compositing.warp import blur
 from lipsync_cli.dubbing.mouths.gallery import Gallery

@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from lipsync_cli.dubbing.compositing.canvas import Place, cut_canvas
+from lipsync_cli.dubbing.compositing.canvas import Place
+from lipsync_cli.dubbing.compositing.cutout import cut_canvas
 from lipsync_cli.dubbing.generator.mel import wav2lip_mel, windows_at
 from lipsync_cli.dubbing.generator.wav2lip import CropGeometry
 from lipsync_cli.errors import InputError, UsageError

@@ -7,13 +7,22 @@ finer than the square stays where it was.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.dubbing.compositing.colour import Bytes, Colour, colour_of
-from lipsync_cli.dubbing.compositing.warp import Affine, bounds, chain, inverse, moved, warp
+from lipsync_cli.dubbing.compositing.colour import Bytes, Colour
+from lipsync_cli.dubbing.compositing.warp import (
+    Affine,
+    bounds,
+    chain,
+    inverse,
+    moved,
+    scaled,
+    warp,
+)
 from lipsync_cli.media.planes import duplicate, sample_layout, samples
 from lipsync_cli.media.upright import Upright
 
@@ -123,21 +132,6 @@ def face_scale(landmarks: npt.ArrayLike) -> tuple[float, float]:
     return scale, float(np.arctan2(across[1], across[0]))
 
 
-def cut_canvas(picture: av.VideoFrame, place: Place) -> Canvas:
-    """Cut a square out; beyond the picture's edge its last pixels are repeated.
-
-    Raises:
-        ValueError: the picture is not made of Y, U and V samples.
-    """
-    colour, layout = colour_of(picture), sample_layout(picture.format.name)
-    assert layout is not None
-    greatest = (2**layout.depth - 1) << layout.shift
-    planes = np.full((3, place.side, place.side), colour.neutral, np.float32)
-    for number, view in enumerate(samples(picture)):
-        planes[number] = _cut(view, place, chroma=number > 0) / greatest
-    return Canvas(planes, place, colour)
-
-
 def transfer(source: Canvas, target: Canvas) -> tuple[Canvas, Floats]:
     """Redraw a canvas in the place and the colours of another one of the same picture.
 
@@ -182,7 +176,7 @@ def paste_canvas(
     assert layout is not None
     greatest = 2**layout.depth - 1
     for number, view in enumerate(samples(pasted)):
-        patch = _Patch.of(view, before.place, mask, chroma=number > 0)
+        patch = Patch.of(view, before.place, mask, chroma=number > 0)
         if patch is None:
             continue
         old = (patch.view >> layout.shift).astype(np.float32)
@@ -191,51 +185,49 @@ def paste_canvas(
             coarse = patch.warp(before.planes[number]) * greatest
             new += patch.warp(bare * mask) * (coarse - old)
         changed = np.clip(np.rint(new), 0, greatest).astype(patch.view.dtype) << layout.shift
-        np.copyto(patch.view, changed, where=patch.touched(mask))
+        np.copyto(patch.view, changed, where=patch.spread(mask) > 0)
     return pasted
 
 
 @dataclass(frozen=True, eq=False)
-class _Patch:
-    """The part of a plane below a square's mask."""
+class Patch:
+    """The part of a plane below a square's mask.
 
-    view: npt.NDArray[np.uint8]
+    Attributes:
+        view: the samples, in the plane's own memory.
+        matrix: px of the part <- px of the square.
+        side: of the square.
+    """
+
+    view: npt.NDArray[Any]
     matrix: Affine
+    side: int
 
     @classmethod
     def of(
-        cls, plane: npt.NDArray[np.uint8], place: Place, mask: Floats, *, chroma: bool
-    ) -> _Patch | None:
-        """Find it; None where the mask is empty or lies beside the picture."""
+        cls, plane: npt.NDArray[Any], place: Place, mask: Floats, *, chroma: bool
+    ) -> Patch | None:
+        """Find it for a mask [m, m] that is not empty; None where it lies beside the picture."""
         size = plane.shape[1], plane.shape[0]
         matrix = place.plane_matrix(size, chroma=chroma)
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if not len(rows):
-            return None
-        corners = [(x, y) for x in columns[[0, -1]] for y in rows[[0, -1]]]
-        x0, y0, x1, y1 = bounds(matrix, np.array(corners, np.float64), size)
+        corners = np.array([(x, y) for x in columns[[0, -1]] for y in rows[[0, -1]]], np.float64)
+        # A pixel of the mask reaches as far as the middle of the next one.
+        corners += np.where(corners > corners.mean(0), 1.0, -1.0)
+        onto = chain(matrix, scaled(len(mask), place.side))
+        x0, y0, x1, y1 = bounds(onto, corners, size)
         if x1 <= x0 or y1 <= y0:
             return None
-        return cls(plane[y0:y1, x0:x1], moved(matrix, x0, y0))
+        return cls(plane[y0:y1, x0:x1], moved(matrix, x0, y0), place.side)
 
     def warp(self, canvas: Floats) -> Floats:
-        """Map what is to be added."""
+        """Map what is to be added, [side, side]."""
         size = self.view.shape[1], self.view.shape[0]
         average = abs(np.linalg.det(self.matrix[:, :2])) < _COARSE
         return warp(canvas, self.matrix, size, smooth=True, fill=False, average=average)
 
-    def touched(self, mask: Floats) -> npt.NDArray[np.bool_]:
-        """The samples that a mask reaches."""
+    def spread(self, values: Floats, *, fill: bool = False) -> Floats:
+        """Enlarge smooth values [m, m] or [m, m, n] over the square to the part's samples."""
         size = self.view.shape[1], self.view.shape[0]
-        return warp(mask, self.matrix, size, fill=False, average=False) > 0
-
-
-def _cut(plane: npt.NDArray[np.uint8], place: Place, *, chroma: bool) -> Floats:
-    size = plane.shape[1], plane.shape[0]
-    matrix = place.plane_matrix(size, chroma=chroma)
-    corners = np.array([(0, 0), (place.side, 0), (0, place.side), (place.side, place.side)])
-    x0, y0, x1, y1 = bounds(matrix, corners.astype(np.float64), size)
-    # At least a strip of the picture remains where the square lies beyond its edge.
-    x0, y0 = min(x0, size[0] - 1), min(y0, size[1] - 1)
-    part = plane[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].astype(np.float32)
-    return warp(part, inverse(moved(matrix, x0, y0)), (place.side, place.side), smooth=True)
+        onto = chain(self.matrix, scaled(len(values), self.side))
+        return warp(values, onto, size, fill=fill, average=False)

@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from lipsync_cli.dubbing.compositing.canvas import Canvas, Place
 from lipsync_cli.dubbing.compositing.colour import Colour, colour_of
-from lipsync_cli.dubbing.compositing.warp import Affine, bounds, chain, inverse, moved, warp
+from lipsync_cli.dubbing.compositing.warp import (
+    Affine,
+    bounds,
+    chain,
+    inverse,
+    moved,
+    scaled,
+    warp,
+)
 from lipsync_cli.media.planes import sample_layout, samples
 
 Floats = npt.NDArray[np.float32]
@@ -66,6 +74,15 @@ class Cutout:
         return replace(self, planes=tuple(planes), matrices=matrices, greatest=1.0, colour=colour)
 
 
+def cut_canvas(picture: av.VideoFrame, place: Place) -> Canvas:
+    """Cut a square out; beyond the picture's edge its last pixels are repeated.
+
+    Raises:
+        ValueError: the picture is not made of Y, U and V samples.
+    """
+    return cut_out(picture, place).canvas()
+
+
 def cut_out(picture: av.VideoFrame, place: Place) -> Cutout:
     """Cut out what lies below a square; views of the picture's memory.
 
@@ -78,12 +95,6 @@ def cut_out(picture: av.VideoFrame, place: Place) -> Cutout:
     planes, matrices = zip(*parts, strict=True)
     greatest = float((2**layout.depth - 1) << layout.shift)
     return Cutout(planes, matrices, greatest, place, colour)
-
-
-def scaled(before: int, after: int) -> Affine:
-    """Px of a square of one side <- px of the same square of another side."""
-    share = after / before
-    return np.array([[share, 0.0, share / 2 - 0.5], [0.0, share, share / 2 - 0.5]])
 
 
 def _part(view: Samples, place: Place, *, chroma: bool) -> tuple[Samples, Affine]:

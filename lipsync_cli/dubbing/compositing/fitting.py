@@ -7,17 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.compositing.bending import SMALL, Bent
-from lipsync_cli.dubbing.compositing.canvas import (
-    Canvas,
-    Place,
-    cut_canvas,
-    face_place,
-    paste_canvas,
-    transfer,
-)
+from lipsync_cli.dubbing.compositing.canvas import Canvas, Place, face_place, paste_canvas, transfer
 from lipsync_cli.dubbing.compositing.colour import colour_of
 from lipsync_cli.dubbing.compositing.compose import Look, blend
-from lipsync_cli.dubbing.compositing.cutout import Cutout, cut_out
+from lipsync_cli.dubbing.compositing.cutout import Cutout, cut_canvas, cut_out
 from lipsync_cli.dubbing.compositing.gate import Gate
 from lipsync_cli.dubbing.compositing.inlay import inlay
 from lipsync_cli.dubbing.compositing.mask import ring_mask

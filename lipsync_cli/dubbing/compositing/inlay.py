@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import av
@@ -10,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.dubbing.compositing.bending import Bent
-from lipsync_cli.dubbing.compositing.canvas import Place
-from lipsync_cli.dubbing.compositing.cutout import scaled
-from lipsync_cli.dubbing.compositing.warp import Affine, bounds, chain, inverse, moved
+from lipsync_cli.dubbing.compositing.canvas import Patch, Place
+from lipsync_cli.dubbing.compositing.warp import Affine, chain, inverse, scaled
 from lipsync_cli.faces._cv2 import load_cv2
 from lipsync_cli.media.planes import duplicate, sample_layout, samples
 
@@ -39,12 +37,12 @@ def inlay(picture: av.VideoFrame, place: Place, face: Bent, mask: Floats) -> av.
     assert layout is not None
     greatest = 2**layout.depth - 1
     for number, view in enumerate(samples(laid)):
-        patch = _Patch.of(view, place, mask, chroma=number > 0)
+        patch = Patch.of(view, place, mask, chroma=number > 0)
         if patch is None:
             continue
         share = patch.spread(mask)
         old = (patch.view >> layout.shift).astype(np.float32)
-        new = patch.shown(face, number, greatest)
+        new = _shown(patch, face, number, greatest)
         new -= old
         new *= share
         new += old
@@ -53,70 +51,32 @@ def inlay(picture: av.VideoFrame, place: Place, face: Bent, mask: Floats) -> av.
     return laid
 
 
-@dataclass(frozen=True, eq=False)
-class _Patch:
-    """The part of a plane below a square's mask.
+def _shown(patch: Patch, face: Bent, number: int, greatest: int) -> Floats:
+    """The samples of a face below a patch of plane `number`, in code values up to `greatest`."""
+    cv2: Any = load_cv2()
+    light = patch.spread(face.light[number], fill=True) * np.float32(greatest)
+    cutout = face.cutout
+    if number >= len(cutout.planes):
+        return light + np.float32(cutout.colour.neutral * greatest)
+    into = chain(cutout.matrices[number], scaled(patch.side, cutout.place.side))
+    plane, into = _at_scale(cutout.planes[number], into, patch.matrix)
+    where = _places(patch, chain(into, inverse(patch.matrix)))
+    where += patch.spread(face.away @ (patch.side * into[:, :2].T).astype(np.float32), fill=True)
+    drawn = cv2.remap(plane, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    drawn *= np.float32(greatest / cutout.greatest)
+    drawn += light
+    return np.asarray(drawn, np.float32)
 
-    Attributes:
-        matrix: px of the part <- px of the square.
-        side: of the square.
-    """
 
-    view: npt.NDArray[Any]
-    matrix: Affine
-    side: int
-
-    @classmethod
-    def of(
-        cls, plane: npt.NDArray[Any], place: Place, mask: Floats, *, chroma: bool
-    ) -> _Patch | None:
-        """Find it; None where the mask lies beside the picture."""
-        size = plane.shape[1], plane.shape[0]
-        matrix = place.plane_matrix(size, chroma=chroma)
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        corners = np.array([(x, y) for x in columns[[0, -1]] for y in rows[[0, -1]]], np.float64)
-        # A pixel of the mask reaches as far as the middle of the next one.
-        corners += np.where(corners > corners.mean(0), 1.0, -1.0)
-        onto = chain(matrix, scaled(len(mask), place.side))
-        x0, y0, x1, y1 = bounds(onto, corners, size)
-        if x1 <= x0 or y1 <= y0:
-            return None
-        return cls(plane[y0:y1, x0:x1], moved(matrix, x0, y0), place.side)
-
-    def spread(self, values: Floats, *, fill: bool = False) -> Floats:
-        """Enlarge smooth values [m, m] or [m, m, n] over the square to the part's samples."""
-        cv2: Any = load_cv2()
-        border = cv2.BORDER_REPLICATE if fill else cv2.BORDER_CONSTANT
-        onto, size = chain(self.matrix, scaled(len(values), self.side)), self.view.shape[::-1]
-        enlarged = cv2.warpAffine(values, onto, size, flags=cv2.INTER_LINEAR, borderMode=border)
-        return np.asarray(enlarged, np.float32)
-
-    def shown(self, face: Bent, number: int, greatest: int) -> Floats:
-        """The samples of a face, in code values up to `greatest`."""
-        cv2: Any = load_cv2()
-        light = self.spread(face.light[number], fill=True) * np.float32(greatest)
-        cutout = face.cutout
-        if number >= len(cutout.planes):
-            return light + np.float32(cutout.colour.neutral * greatest)
-        into = chain(cutout.matrices[number], scaled(self.side, cutout.place.side))
-        plane, into = _at_scale(cutout.planes[number], into, self.matrix)
-        where = self._places(chain(into, inverse(self.matrix)))
-        where += self.spread(face.away @ (self.side * into[:, :2].T).astype(np.float32), fill=True)
-        border = cv2.BORDER_REPLICATE
-        drawn = cv2.remap(plane, where, None, cv2.INTER_CUBIC, borderMode=border)
-        drawn *= np.float32(greatest / cutout.greatest)
-        drawn += light
-        return np.asarray(drawn, np.float32)
-
-    def _places(self, matrix: Affine) -> Floats:
-        """Where a map takes the part's pixels, [h, w, 2]."""
-        height, width = self.view.shape
-        x, y = np.arange(width), np.arange(height)[:, None]
-        places = np.empty((height, width, 2), np.float32)
-        for axis, (right, down, start) in enumerate(matrix):
-            across, along = (right * x).astype(np.float32), (down * y + start).astype(np.float32)
-            np.add(across, along, out=places[..., axis])
-        return places
+def _places(patch: Patch, matrix: Affine) -> Floats:
+    """Where a map takes the patch's pixels, [h, w, 2]."""
+    height, width = patch.view.shape
+    x, y = np.arange(width), np.arange(height)[:, None]
+    places = np.empty((height, width, 2), np.float32)
+    for axis, (right, down, start) in enumerate(matrix):
+        across, along = (right * x).astype(np.float32), (down * y + start).astype(np.float32)
+        np.add(across, along, out=places[..., axis])
+    return places
 
 
 def _at_scale(plane: npt.NDArray[Any], into: Affine, part: Affine) -> tuple[Floats, Affine]:

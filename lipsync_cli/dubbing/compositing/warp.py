@@ -93,6 +93,12 @@ def moved(matrix: Affine, x: float, y: float) -> Affine:
     return np.asarray(matrix - np.array([[0.0, 0.0, x], [0.0, 0.0, y]]), np.float64)
 
 
+def scaled(before: int, after: int) -> Affine:
+    """Px of a square of one side <- px of the same square of another side."""
+    share = after / before
+    return np.array([[share, 0.0, share / 2 - 0.5], [0.0, share, share / 2 - 0.5]])
+
+
 def bounds(matrix: Affine, corners: Affine, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """The part x0, y0, x1, y1 of a plane of `size` that a polygon [n, 2] is mapped to."""
     points = corners @ matrix[:, :2].T + matrix[:, 2]

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.dubbing.compositing.canvas import Place, cut_canvas
+from lipsync_cli.dubbing.compositing.canvas import Place
+from lipsync_cli.dubbing.compositing.cutout import cut_canvas
 from lipsync_cli.dubbing.footage.people import Person
 from lipsync_cli.dubbing.generator.adapt_frames import Frames, Parts, divided, usable_frames
 from lipsync_cli.dubbing.generator.mel import MelStream, windows_at

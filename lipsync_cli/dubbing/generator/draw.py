@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.dubbing.compositing.canvas import Canvas, Place, cut_canvas
+from lipsync_cli.dubbing.compositing.canvas import Canvas, Place
+from lipsync_cli.dubbing.compositing.cutout import cut_canvas
 from lipsync_cli.dubbing.compositing.fitting import Fitter
 from lipsync_cli.dubbing.compositing.showing import Showing
 from lipsync_cli.dubbing.compositing.warp import chain, inverse, warp

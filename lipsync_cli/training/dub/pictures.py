@@ -13,14 +13,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.dubbing.compositing.canvas import (
-    REACH,
-    RISE,
-    Place,
-    cut_canvas,
-    face_place,
-    face_scale,
-)
+from lipsync_cli.dubbing.compositing.canvas import REACH, RISE, Place, face_place, face_scale
+from lipsync_cli.dubbing.compositing.cutout import cut_canvas
 from lipsync_cli.dubbing.compositing.mask import face_mask
 from lipsync_cli.dubbing.compositing.warp import warp
 from lipsync_cli.dubbing.footage.face_path import Faces

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from lipsync_cli.dubbing.compositing.canvas import Place, cut_canvas
+from lipsync_cli.dubbing.compositing.canvas import Place
+from lipsync_cli.dubbing.compositing.cutout import cut_canvas
 from lipsync_cli.dubbing.generator.mel import MEL_RATE, wav2lip_mel
 from lipsync_cli.dubbing.generator.wav2lip import CropGeometry
 from lipsync_cli.faces.detect import FaceDetector
